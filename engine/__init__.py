@@ -1,0 +1,1 @@
+"""The durable state-machine kernel: knows nothing of git, LLMs or coding tasks."""

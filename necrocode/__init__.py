@@ -1,0 +1,1 @@
+"""necrocode: a coding-agent runner that you can kill."""

@@ -1,0 +1,1 @@
+"""The lifecycle of a coding task: one table, one module per state, and the ports its handlers need."""

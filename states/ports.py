@@ -1,0 +1,433 @@
+"""What the handlers need from the world: Protocols whose docstrings state each contract as conditions.
+
+Errors cross a port in the engine's terms only: :class:`TaskError` (the task's own fault), :class:`Transient` (worth
+another attempt), :class:`EnvironmentFault` (park). Any other exception is a bug of the adapter. Adapters never retry by
+themselves: retry policies stand beside the effects that call them, and every attempt is journaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from necrocode.engine.stop import StopToken
+
+if TYPE_CHECKING:
+    from necrocode.engine.context import Context
+    from necrocode.states.task import TaskContext
+
+
+# --- the repo pool ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAllocation:
+    """A slot on loan: a folder that holds a working copy and belongs to one run."""
+
+    slot_id: str
+    slot_path: Path
+    #: Grows with every loan of the slot; ``None`` if the pool knows no generations.
+    generation: int | None = None
+    #: ``pool`` (a pool of slots) or ``folder`` (the task's own ``slot_path``).
+    kind: Literal["pool", "folder"] = "pool"
+
+
+class RepoPool(Protocol):
+    """Lends slots, each to one run at a time."""
+
+    def allocate(
+        self, repo_url: str, *, run_id: str, key: str, timeout: timedelta, stop: StopToken
+    ) -> SlotAllocation:
+        """Lend a slot of ``repo_url``.
+
+        Nothing of a former run may be in it but files of the repository's own history: :meth:`Workspace.lay` makes the
+        files right before anything else looks at them, and is fast where most of them already are.
+        If ``key`` was answered before and that loan has not ended, it must return the same loan.
+        If every slot is lent and no more may be made, it must wait up to ``timeout``, looking at ``stop``, and then
+        raise :class:`Transient` (``stop_reason`` ``no_slot``).
+        If a slot's holder is dead and its run has ended or parked, it must take the slot back by itself.
+        """
+
+    def release(self, loan: SlotAllocation, *, run_id: str, key: str) -> None:
+        """Take the slot back and clean it.
+
+        If the loan has already ended (any generation but the current one, or no loan), it must do nothing and return.
+        """
+
+    def holds(self, loan: SlotAllocation, *, run_id: str) -> bool:
+        """Whether ``loan`` is still this run's: same generation, not ended. Must not touch a file in the slot."""
+
+    def renew(self, loan: SlotAllocation, *, run_id: str) -> None:
+        """Say that the run is alive. A pool without renewal does nothing."""
+
+
+# --- the workspace: a slot's files and the store that remembers them ----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRefs:
+    """What the remote said, at one moment."""
+
+    #: The branch that the work stands on: ``base_branch`` or the remote's default.
+    base_branch: str
+    #: Its commit, as 40 hex digits.
+    base_commit: str
+    #: Commit of the branch that will be pushed, if it exists there.
+    branch_commit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """An earlier branch of ours, moved onto a new base."""
+
+    #: Tree to start from: the rebased one; with conflicts, the one with conflict markers in these files.
+    tree: str
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """One line of a diff's summary."""
+
+    path: str
+    #: ``A`` added, ``M`` modified, ``D`` deleted, ``T`` type or mode changed.
+    status: Literal["A", "M", "D", "T"]
+    added_lines: int
+    deleted_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """Everything that goes into a commit: the same request always gives the same commit id."""
+
+    tree: str
+    parent: str
+    message: str
+    author_name: str
+    author_email: str
+    #: Written as UTC; the journal's time, not the clock's.
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """One ref to update on the remote."""
+
+    commit: str
+    branch: str
+    #: The commit that the branch must have on the remote now; ``None`` if it must not exist.
+    expected: str | None
+
+
+class Workspace(Protocol):
+    """One run's slot as a folder of files, with a snapshot store outside it.
+
+    After a model has had the slot nothing in it is trusted: no method may open, run or follow anything in the slot's
+    ``.git``, follow a symbolic link out of the slot, or write beside it. Trees and commits are 40 hex digits and live in
+    the store, which is synced to disk before a method that names one returns.
+    """
+
+    def fetch(self, *, base_branch: str | None, branch: str) -> RemoteRefs:
+        """Bring the remote's base (and ``branch``, if it exists there) into the object cache.
+
+        :class:`TaskError`: ``repo_not_found``, ``repo_empty``, ``no_base_branch`` (``base_branch`` missing there, or no
+        default), ``unsupported_repo`` (LFS, sparse, sha256, reftable…, named). :class:`EnvironmentFault`: ``git_auth``.
+        :class:`Transient`: network.
+        """
+
+    def rebase(self, *, branch_commit: str, base_commit: str) -> Rebased:
+        """The files of ``branch_commit``'s own work moved onto ``base_commit``; no commit is made."""
+
+    def tree_of(self, commit: str) -> str:
+        """The tree of ``commit``."""
+
+    def lay(self, *, commit: str, tree: str) -> None:
+        """Make the slot a fresh, clean working copy: a new ``.git`` of our own making with HEAD detached at ``commit``,
+        files exactly those of ``tree``, nothing else (ignored files of former runs included). A user's own folder
+        (``kind`` ``folder``) keeps its ``.git`` and its untracked and ignored files; only tracked files change.
+        """
+
+    def snapshot(self, *, paths: Sequence[str] | None = None) -> str:
+        """Record the slot's tracked and unignored files (bytes and executable bit); returns the tree.
+
+        ``paths`` (relative, POSIX) says that nothing else can have changed since the last snapshot or restore.
+        A nested repository counts as plain files, without its ``.git``.
+        :class:`TaskError` ``secret_in_diff``: a new or changed file holds a loaded credential; nothing is stored.
+        """
+
+    def restore(self, tree: str) -> None:
+        """Make the slot's tracked and unignored files equal ``tree`` again; ignored files stay."""
+
+    def diff(self, base_tree: str, tree: str) -> bytes:
+        """A unified git diff, binary patches included, that ``git apply`` takes."""
+
+    def changes(self, base_tree: str, tree: str) -> list[ChangedFile]:
+        """The files that differ, in path order."""
+
+    def commit(self, request: CommitRequest) -> str:
+        """Make the commit in the store and keep it referenced for this run."""
+
+    def bundle(self, commit: str, base_commit: str) -> bytes:
+        """A git bundle of ``base_commit..commit`` whose ref is ``HEAD``."""
+
+    def push(self, request: PushRequest) -> None:
+        """Update the remote's branch, only if it is what ``expected`` says, atomically.
+
+        If the branch already is ``commit``, it must succeed without a write.
+        :class:`TaskError`: ``branch_exists`` (it is something else), ``push_rejected`` (a hook or protection; the remote's
+        words in the message). :class:`EnvironmentFault`: ``git_auth``. :class:`Transient`: network.
+        """
+
+    def remote_branch(self, branch: str) -> str | None:
+        """The commit that the remote's ``branch`` has now. Errors as :meth:`fetch`."""
+
+    def give_back(self) -> None:
+        """Leave the folder as the next user should find it: a pool's slot is cleaned by the pool; a user's own folder is
+        put back to the files it had before :meth:`lay`.
+        """
+
+
+class Workspaces(Protocol):
+    """Opens a run's workspace."""
+
+    def open(self, loan: SlotAllocation, *, repo_url: str, run_id: str) -> Workspace:
+        """The workspace of ``loan``. Touches no file in the slot."""
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One shell command to be run in a slot."""
+
+    #: Unique for ever (the effect's idempotency key): a command is started at most once.
+    command_id: str
+    run_id: str
+    #: Passed to ``bash -c`` (``sh -c`` where there is no bash).
+    command: str
+    #: The slot. Also the working directory, unless ``cwd`` (relative to it) says otherwise.
+    slot_path: Path
+    timeout: timedelta
+    cwd: str = "."
+    #: Added to the clean environment.
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: Names taken over from the runner's own environment (never a loaded credential).
+    pass_env: Sequence[str] = ()
+    network: bool = False
+    #: Bytes of output kept: the first half and the last half of it.
+    max_output_bytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command ended."""
+
+    #: ``exited`` (see ``exit_code``), ``timeout``, ``stopped`` (by us, on request), ``interrupted`` (lost: it never started,
+    #: or whoever watched it died and its result is unknown), ``not_started`` (could not be executed at all).
+    status: Literal["exited", "timeout", "stopped", "interrupted", "not_started"]
+    #: 0–255 when it exited by itself; 128 + signal number when a signal ended it; ``None`` otherwise.
+    exit_code: int | None
+    #: stdout and stderr as they came, UTF-8 with undecodable bytes replaced, masked: head, a line saying how much was
+    #: left out, tail.
+    output: str
+    #: Bytes of output that were left out.
+    omitted_bytes: int
+    duration: timedelta
+    #: How it was confined: ``bubblewrap`` or ``none``.
+    sandbox: str
+
+
+class CommandRunner(Protocol):
+    """Runs commands under a detached supervisor that outlives this process."""
+
+    def run(self, spec: CommandSpec, stop: StopToken) -> CommandResult:
+        """Start the command and wait for its end.
+
+        When it returns, every process that the command left behind is gone, daemons included. stdin is closed. If
+        ``stop`` asks for the end by anything but :class:`Superseded`, the command is killed and the result says
+        ``stopped``; at :class:`Superseded` it raises that and leaves the command alone.
+        :class:`EnvironmentFault` ``sandbox_missing``: a sandbox is required and there is none.
+        """
+
+    def attach(self, spec: CommandSpec, stop: StopToken) -> CommandResult:
+        """Settle a command that an earlier process meant to start; never starts it.
+
+        If it runs, wait for it; if it has ended, return what it left. If it never started, it must be made sure that it
+        never will (the claim), and if it was lost, what is left of it is killed: ``interrupted``.
+        """
+
+    def reap(self, run_id: str, *, keep: Sequence[str] = ()) -> int:
+        """Kill whatever still runs for ``run_id`` and forget its files, except the commands in ``keep``.
+
+        Returns how many commands were killed.
+        """
+
+    def forget(self, command_id: str) -> None:
+        """Remove what an ended command left on disk; its outcome is in the journal."""
+
+
+# --- the model ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request to a chat-completions endpoint. Messages and tools are in OpenAI's JSON form."""
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    max_tokens: int = 4000
+    response_format: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call that the model asked for; ``arguments`` as it wrote them (perhaps broken JSON)."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """One answer of the model."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    finish_reason: str
+    tokens_in: int
+    tokens_out: int
+    model: str
+    #: True where the endpoint reported no usage and the figures are estimates (4 bytes a token).
+    estimated: bool = False
+
+
+class LLM(Protocol):
+    """Asks a model."""
+
+    def complete(self, request: ChatRequest, *, key: str, timeout: timedelta, stop: StopToken) -> ChatAnswer:
+        """One answer, complete.
+
+        :class:`EnvironmentFault`: ``llm_auth`` (401, 403, no key), ``llm_request`` (another 4xx: the message names it).
+        :class:`Transient`: ``llm_unavailable`` (network, cut answer, 408, 409, 429, 5xx; Retry-After in ``retry_after``),
+        ``llm_bad_answer`` (no JSON, no choices: bounded, masked excerpt in the message).
+        :class:`TaskError` ``context_overflow``. Raises the stop signal soon after ``stop`` asks.
+        """
+
+
+# --- the coder ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """How one test command ended."""
+
+    __test__ = False
+
+    command: str
+    passed: bool
+    status: str
+    exit_code: int | None
+    output: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CoderWork:
+    """What a coder is asked to do in one visit of ``implementing``."""
+
+    task: TaskContext
+    slot_path: Path
+    workspace: Workspace
+    #: Tree of the recorded base.
+    base_tree: str
+    #: 1 for the first attempt.
+    attempt: int
+    #: Failed tests of the attempt before this one.
+    feedback: tuple[TestResult, ...] = ()
+    #: Files with conflict markers from moving an earlier branch onto the base.
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoderReport:
+    """What the coder left behind."""
+
+    summary: str
+    #: The snapshot that the coder calls finished.
+    tree: str
+
+
+class Coder(Protocol):
+    """Implements a task in a slot."""
+
+    def implement(self, ctx: Context, work: CoderWork) -> CoderReport:
+        """Work until the coder calls it finished.
+
+        Everything it does outside goes through ``ctx.effect`` / ``ctx.observe``, so that a replay repeats nothing.
+        :class:`TaskError`: ``stuck`` (trigger ``error``), ``budget`` (trigger ``budget``).
+        """
+
+
+# --- registry and artifacts ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file kept after the run."""
+
+    type: str
+    uri: str
+    size_bytes: int
+    sha256: str
+    created_at: datetime
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TaskRegistry(Protocol):
+    """Is told what becomes of a task. Every write carries an idempotency key: the same key twice counts once."""
+
+    def set_status(
+        self, task_id: str, spec_name: str, status: str, *, metadata: Mapping[str, Any], at: datetime, key: str, epoch: int
+    ) -> None:
+        """Status ``running``, ``done`` or ``failed``. An older ``epoch`` than one seen is refused (:class:`EnvironmentFault`)."""
+
+    def add_event(
+        self, task_id: str, spec_name: str, event_type: str, *, data: Mapping[str, Any], at: datetime, key: str, epoch: int
+    ) -> None:
+        """``RunnerStarted``, ``TaskCompleted`` or ``TaskFailed``."""
+
+    def add_artifact(self, task_id: str, spec_name: str, artifact: Artifact, *, key: str, epoch: int) -> None:
+        """One artifact of the task."""
+
+
+class ArtifactStore(Protocol):
+    """Keeps artifacts."""
+
+    def upload(
+        self, content: bytes, *, type: str, name: str, metadata: Mapping[str, Any], at: datetime, key: str
+    ) -> Artifact:
+        """Keep ``content`` (already masked). The same ``key`` twice gives the same artifact."""
+
+    def download(self, uri: str) -> bytes:
+        """The bytes. ``LookupError`` if there is no such artifact."""
+
+
+# --- credentials --------------------------------------------------------------------------------------------------
+
+
+class Credentials(Protocol):
+    """Holds loaded secrets and masks them everywhere else."""
+
+    def mask(self, text: str) -> str:
+        """``text`` with every loaded secret of 8 bytes or more, also base64-, URL- or JSON-escaped, as ``***``."""
+
+    def found_in(self, content: bytes) -> str | None:
+        """The *name* of a loaded secret that ``content`` holds verbatim or escaped, if any."""
+
+    def wipe(self) -> None:
+        """Drop every reference to the secrets of this run; masking of what was loaded must go on working for the log."""
