@@ -1,0 +1,210 @@
+"""A SQLite database file: opened, created, switched to WAL and migrated safely by many processes at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+
+from necrocode.engine.errors import EnvironmentFault, JournalDamaged, JournalError, JournalTooNew, JournalUnavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+Durability = Literal["power-loss", "process-crash"]
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One of the databases that share the migrations folder, each a branch of its own there."""
+
+    #: Name of the alembic branch.
+    branch: str
+    #: The revision this release writes; a test holds it against the folder.
+    head: str
+
+
+class Database:
+    """One database file, at the revision its component asks for.
+
+    ``lock_timeout`` bounds every wait for another process's transaction. ``may_migrate`` is called under the file lock
+    before an existing file is migrated, and raises if this is no moment for it.
+
+    Raises :class:`JournalTooNew` if a newer release wrote the file, :class:`JournalDamaged` if it is no database,
+    :class:`JournalUnavailable` if it cannot be opened, locked or written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        component: Component,
+        *,
+        durability: Durability = "power-loss",
+        lock_timeout: timedelta = timedelta(seconds=30),
+        may_migrate: Callable[[Connection], None] | None = None,
+    ) -> None:
+        self.path = path
+        self.component = component
+        self.durability: Durability = durability
+        self._lock_timeout = lock_timeout
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                # Made by us so that nobody else can read it: it holds prompts and source code.
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self.engine = self._connect()
+            try:
+                if self.revision() != component.head:
+                    self._migrate(may_migrate)
+            except BaseException:
+                self.engine.dispose()
+                raise
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its first statement (``BEGIN IMMEDIATE``)."""
+        with explained(self.path), self.engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection outside any write transaction: one consistent view from its first read to the end."""
+        with explained(self.path), self.engine.connect() as connection:
+            options = connection.execution_options(necrocode_read=True)
+            with options.begin():
+                yield options
+
+    def revision(self) -> str | None:
+        """The revision the file is at; ``None`` for an empty file."""
+        with explained(self.path), self.read() as connection:
+            known = connection.exec_driver_sql(
+                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
+            ).scalar_one()
+            if not known:
+                return None
+            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+
+    def _connect(self) -> Engine:
+        engine = create_engine(
+            f"sqlite:///{self.path}",
+            connect_args={"timeout": self._lock_timeout.total_seconds(), "check_same_thread": False},
+        )
+        synchronous = "FULL" if self.durability == "power-loss" else "NORMAL"
+
+        @event.listens_for(engine, "connect")
+        def on_connect(connection: sqlite3.Connection, _: object) -> None:
+            # The driver must never begin by itself: a deferred BEGIN that reads and then writes loses updates.
+            connection.isolation_level = None
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+
+        @event.listens_for(engine, "begin")
+        def on_begin(connection: Connection) -> None:
+            reading = connection.get_execution_options().get("necrocode_read")
+            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+        return engine
+
+    def _migrate(self, may_migrate: Callable[[Connection], None] | None) -> None:
+        with file_lock(self.path.with_name(self.path.name + ".lock"), self._lock_timeout):
+            found = self.revision()
+            if found == self.component.head:
+                return
+            from alembic import command
+            from alembic.script import ScriptDirectory
+
+            config = alembic_config()
+            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+            if found is not None and found not in known:
+                raise JournalTooNew(
+                    f"{self.path} was written by a newer release (revision {found}; this one writes "
+                    f"{self.component.head}): upgrade necrocode, or name another folder with --home"
+                )
+            raw = self.engine.raw_connection()
+            try:
+                # Persistent in the file; switching needs the lock, since it fails at once when it is contended.
+                raw.cursor().execute("PRAGMA journal_mode = WAL")
+            finally:
+                raw.close()
+            with self.engine.begin() as connection:
+                if found is not None and may_migrate is not None:
+                    may_migrate(connection)
+                config.attributes["connection"] = connection
+                command.upgrade(config, f"{self.component.branch}@head")
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration for the migrations shipped with this package."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, timeout: timedelta) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` (made if missing, left in place).
+
+    Raises :class:`JournalUnavailable` if it is not free within ``timeout``.
+    """
+    from necrocode.engine.stop import StopToken
+
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    waiting, step = StopToken(), timedelta(milliseconds=20)
+    left = timeout
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if left <= timedelta(0):
+                    raise JournalUnavailable(f"{path} is locked by another process") from None
+                waiting.wait(step)
+                left -= step
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite, SQLAlchemy and the operating system raise about ``path`` into the journal's errors."""
+    try:
+        yield
+    except EnvironmentFault:
+        raise
+    except (exc.DBAPIError, sqlite3.Error, OSError) as error:
+        raise explain(error, path) from error
+
+
+def explain(error: Exception, path: Path) -> JournalError:
+    """What ``error`` means for the user of the database at ``path``."""
+    original = getattr(error, "orig", None) or error
+    words = str(original)
+    name = getattr(original, "sqlite_errorname", "") or ""
+    if isinstance(original, sqlite3.DatabaseError) and name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return JournalDamaged(f"{path} is damaged: {words}")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return JournalUnavailable(f"{path} is locked by another process: {words}")
+    if name.startswith("SQLITE_FULL"):
+        return JournalUnavailable(f"no space left for {path}: free some, then resume")
+    if name.startswith("SQLITE_READONLY"):
+        return JournalUnavailable(f"{path} is read-only: {words}")
+    return JournalUnavailable(f"{path}: {words}")

@@ -1,0 +1,1 @@
+"""The embedded services: what a machine with no servers uses instead of them."""

@@ -1,0 +1,94 @@
+"""Tables of the embedded services. Times are microseconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, UniqueConstraint
+
+from necrocode.embedded.database import metadata
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("slot_id", Text, primary_key=True),
+    #: Folder name of the repository's place under the home.
+    Column("repo_key", Text, nullable=False, index=True),
+    Column("repo_url", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    #: free, lent, broken
+    Column("status", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("run_id", Text),
+    Column("loan_key", Text, unique=True),
+    #: The holder's process identity, as JSON.
+    Column("holder", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+loans = Table(
+    "loans",
+    metadata,
+    Column("loan_key", Text, primary_key=True),
+    Column("slot_id", Text, nullable=False, index=True),
+    Column("generation", Integer, nullable=False),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("lent_at", BigInteger, nullable=False),
+    Column("renewed_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    #: released, reclaimed
+    Column("ended_by", Text),
+    UniqueConstraint("slot_id", "generation"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("spec_name", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+task_events = Table(
+    "task_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("spec_name", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index(None, "spec_name", "task_id", "at"),
+)
+
+task_artifacts = Table(
+    "task_artifacts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("spec_name", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "spec_name", "task_id"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("idempotency_key", Text, primary_key=True),
+    Column("sha256", Text, nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
