@@ -9,6 +9,7 @@
     │   ├── RunNotFound (LookupError)       no such run in this journal
     │   ├── SubjectBusy                     another live run has the same subject
     │   └── LeaseHeld                       another live process drives the run
+    ├── EffectFailed                        a tolerated effect failed; the handler goes on without it
     ├── TaskError                           the task's own fault: fires a declared trigger
     └── EnvironmentFault                    the surroundings are broken: parks the run
         ├── Transient                       worth another attempt
@@ -68,6 +69,14 @@ class SubjectBusy(RunError):
 
 class LeaseHeld(RunError):
     """Another live process drives this run."""
+
+
+class EffectFailed(EngineError):
+    """An effect that the handler can do without has failed for good, which is recorded."""
+
+    def __init__(self, message: str, *, stop_reason: str) -> None:
+        super().__init__(message)
+        self.stop_reason = stop_reason
 
 
 class TaskError(EngineError):

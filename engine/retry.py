@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-
 import tenacity
 
 from necrocode.engine.errors import Transient

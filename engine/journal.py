@@ -1,0 +1,293 @@
+"""The journal: runs are created in it, claimed from it and read from it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from necrocode.engine.canonical import canonical, clean, sha256
+from necrocode.engine.clock import EpochClock
+from necrocode.engine.database import Database, Durability, explained
+from necrocode.engine.effects import Json
+from necrocode.engine.entry import COLUMNS, Blob, Draft, Entry, entry_hash, inflate, moment, pack, unpack
+from necrocode.engine.errors import JournalDamaged, JournalUnavailable, RunNotFound, SubjectBusy
+from necrocode.engine.ids import new_run_id
+from necrocode.engine.identity import ProcessIdentity
+from necrocode.engine.lifecycle import Lifecycle
+from necrocode.engine.runs import RunRecord, Status, begin
+from necrocode.engine.schema import JOURNAL
+from necrocode.engine.writer import Writer
+
+RUN_COLUMNS = ", ".join(RunRecord.__dataclass_fields__)
+INSERT_BLOB = "INSERT INTO blobs (run_id, sha256, codec, size, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+
+
+class Journal:
+    """An open journal.
+
+    ``mask`` is applied to every text before it is stored, and so before anything uses it: a replay sees what the first
+    run saw. Raises what :class:`~necrocode.engine.database.Database` raises.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Durability = "power-loss",
+        lock_timeout: timedelta = timedelta(seconds=30),
+        mask: Callable[[str], str] = lambda text: text,
+    ) -> None:
+        self.path = path
+        self.mask = mask
+        self.database = Database(
+            path, JOURNAL, durability=durability, lock_timeout=lock_timeout, may_migrate=_refuse_while_driven
+        )
+        with explained(path):
+            self.writer = Writer(self.database)
+
+    def close(self) -> None:
+        """Close the file. Claims of this journal can append nothing after that."""
+        self.writer.close()
+        self.database.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- runs ---
+
+    def create(
+        self,
+        lifecycle: Lifecycle,
+        *,
+        subject: str,
+        data: Mapping[str, Json],
+        settings: Mapping[str, Json] | None = None,
+        timeout: timedelta | None = None,
+        deadline_at: datetime | None = None,
+        run_id: str | None = None,
+    ) -> RunRecord:
+        """Begin a run in the initial state.
+
+        ``settings`` is the effective configuration, frozen here. ``timeout`` counts active time, ``deadline_at`` is a
+        moment. Raises :class:`SubjectBusy` if a live run has the same ``subject``.
+        """
+        run_id = run_id or new_run_id()
+        payload = clean(
+            {
+                "lifecycle": lifecycle.name,
+                "version": lifecycle.version,
+                "subject": subject,
+                "data": dict(data),
+                "settings": dict(settings or {}),
+                "timeout_seconds": timeout.total_seconds() if timeout else None,
+                "deadline_at": deadline_at.isoformat() if deadline_at else None,
+            },
+            self.mask,
+        )
+        text, blobs = pack(payload)
+        row = (run_id, 1, "created", lifecycle.initial, lifecycle.name, "", 0, EpochClock().microseconds(), text, "")
+        entry = Entry(*row, entry_hash(*row))  # type: ignore[arg-type]
+        run = begin(entry, payload)
+
+        def operation(connection: sqlite3.Connection) -> None:
+            busy = connection.execute(
+                "SELECT run_id FROM runs WHERE subject = ? AND status != 'closed'", (run.subject,)
+            ).fetchone()
+            if busy:
+                raise SubjectBusy(f"run {busy[0]} works on this already", busy[0])
+            _insert_run(connection, run)
+            connection.execute(f"INSERT INTO entries ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", entry)
+            insert_blobs(connection, run_id, blobs)
+            append_link(connection, run_id, "created", entry.seq, entry.hash)
+
+        self.writer.submit(operation)
+        return run
+
+    def run(self, run_id: str) -> RunRecord:
+        """The run as it is now. Raises :class:`RunNotFound`."""
+        with self.database.read() as connection:
+            row = connection.exec_driver_sql(f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise RunNotFound(f"there is no run {run_id} in {self.path}")
+        return record(row)
+
+    def runs(self, *statuses: Status, subject: str | None = None) -> list[RunRecord]:
+        """Runs in the order of their ids (that is, of their creation), of the given statuses if any."""
+        where, parameters = ["1 = 1"], list[Any]()
+        if statuses:
+            where.append(f"status IN ({', '.join('?' * len(statuses))})")
+            parameters += statuses
+        if subject is not None:
+            where.append("subject = ?")
+            parameters.append(subject)
+        with self.database.read() as connection:
+            rows = connection.exec_driver_sql(
+                f"SELECT {RUN_COLUMNS} FROM runs WHERE {' AND '.join(where)} ORDER BY run_id", tuple(parameters)
+            ).fetchall()
+        return [record(row) for row in rows]
+
+    def find(self, prefix: str) -> RunRecord:
+        """The one run whose id starts (or ends) with ``prefix``. Raises :class:`RunNotFound` if none or several do."""
+        known = self.runs()
+        for match in (str.startswith, str.endswith):
+            found = [run for run in known if match(run.run_id, prefix)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise RunNotFound(f"{len(found)} runs match {prefix!r}: write more of the id")
+        raise RunNotFound(f"there is no run {prefix!r} in {self.path}")
+
+    # --- entries ---
+
+    def entries(self, run_id: str, *, after: int = 0) -> Iterator[Entry]:
+        """The run's rows with a ``seq`` above ``after``, in order."""
+        with self.database.read() as connection:
+            rows = connection.exec_driver_sql(
+                f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq", (run_id, after)
+            )
+            for row in rows:
+                yield Entry(*row)
+
+    def entry(self, run_id: str, seq: int) -> Entry:
+        """One row. Raises :class:`JournalDamaged` if it is missing."""
+        with self.database.read() as connection:
+            row = connection.exec_driver_sql(
+                f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND seq = ?", (run_id, seq)
+            ).fetchone()
+        if row is None:
+            raise JournalDamaged(f"run {run_id}: entry {seq} is missing")
+        return Entry(*row)
+
+    def payload(self, entry: Entry) -> dict[str, Json]:
+        """The entry's payload, its blobs put back. Raises :class:`JournalDamaged` if one is missing."""
+        return unpack(entry.payload, lambda digest: self.blob(entry.run_id, digest))
+
+    def blob(self, run_id: str, digest: str) -> bytes:
+        """The content of a blob. Raises :class:`JournalDamaged` if it is missing or cannot be read."""
+        with self.database.read() as connection:
+            row = connection.exec_driver_sql(
+                "SELECT codec, data FROM blobs WHERE run_id = ? AND sha256 = ?", (run_id, digest)
+            ).fetchone()
+        if row is None:
+            raise JournalDamaged(f"run {run_id}: the blob {digest} is missing")
+        return inflate(row[0], row[1], digest)
+
+    # --- requests from outside ---
+
+    def request_cancel(self, run_id: str) -> None:
+        """Ask whoever drives the run, now or next, to cancel it. Raises :class:`RunNotFound`."""
+        self.run(run_id)
+        at = EpochClock().microseconds()
+
+        def operation(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR IGNORE INTO requests (run_id, kind, at) VALUES (?, 'cancel', ?)", (run_id, at))
+
+        self.writer.submit(operation)
+
+    def cancel_requested(self, run_id: str) -> bool:
+        """Whether somebody asked for it."""
+        with self.database.read() as connection:
+            return bool(
+                connection.exec_driver_sql(
+                    "SELECT 1 FROM requests WHERE run_id = ? AND kind = 'cancel'", (run_id,)
+                ).fetchone()
+            )
+
+    def holder(self, run_id: str) -> ProcessIdentity | None:
+        """Who drives the run, alive or not; ``None`` if nobody holds its lease."""
+        with self.database.read() as connection:
+            row = connection.exec_driver_sql(
+                "SELECT holder FROM leases WHERE run_id = ? AND held = 1", (run_id,)
+            ).fetchone()
+        return ProcessIdentity.from_json(json.loads(row[0])) if row else None
+
+
+def record(row: Sequence[Any]) -> RunRecord:
+    """The run that a row of ``runs`` tells of, its columns in their order."""
+    fields = dict(zip(RunRecord.__dataclass_fields__, row, strict=True))
+    fields["data"] = json.loads(fields["data"])
+    for column in ("created_at", "updated_at", "finished_at"):
+        if fields[column] is not None:
+            fields[column] = moment(fields[column])
+    return RunRecord(**fields)
+
+
+def row_of(run: RunRecord) -> tuple[Any, ...]:
+    """The projection's row of ``run``, in the order of its columns."""
+    return (
+        run.run_id,
+        run.lifecycle,
+        run.version,
+        run.subject,
+        run.state,
+        run.status,
+        run.stop_reason,
+        canonical(dict(run.data)),
+        run.epoch,
+        run.head_seq,
+        run.head_hash,
+        _microseconds(run.created_at),
+        _microseconds(run.updated_at),
+        _microseconds(run.finished_at) if run.finished_at else None,
+    )
+
+
+def insert_blobs(connection: sqlite3.Connection, run_id: str, blobs: list[Blob]) -> None:
+    """Store the large parts of a payload, each once."""
+    for blob in blobs:
+        connection.execute(INSERT_BLOB, (run_id, blob.sha256, blob.codec, blob.size, blob.data))
+
+
+def append_link(connection: sqlite3.Connection, run_id: str, event: str, seq: int, head_hash: str) -> None:
+    """Add a run's head to the chain over all runs."""
+    last = connection.execute("SELECT n, hash FROM chain ORDER BY n DESC LIMIT 1").fetchone()
+    n, prev_hash = (last[0] + 1, last[1]) if last else (1, "")
+    digest = link_hash(n, run_id, event, seq, head_hash, prev_hash)
+    connection.execute(
+        "INSERT INTO chain (n, run_id, event, seq, head_hash, prev_hash, hash) VALUES (?,?,?,?,?,?,?)",
+        (n, run_id, event, seq, head_hash, prev_hash, digest),
+    )
+
+
+def link_hash(n: int, run_id: str, event: str, seq: int, head_hash: str, prev_hash: str) -> str:
+    """SHA-256 of the canonical JSON of a link of the chain over all runs."""
+    return sha256(
+        canonical(
+            {"event": event, "head_hash": head_hash, "n": n, "prev_hash": prev_hash, "run_id": run_id, "seq": seq}
+        )
+    )
+
+
+def draft(
+    kind: Any, name: str, key: str, payload: Mapping[str, Json], mask: Callable[[str], str]
+) -> tuple[Draft, str, list[Blob]]:
+    """A cleaned, masked draft with its stored text and blobs."""
+    cleaned = clean(dict(payload), mask)
+    text, blobs = pack(cleaned)
+    return Draft(kind, name, key, cleaned), text, blobs
+
+
+def _microseconds(when: datetime) -> int:
+    return round(when.timestamp() * 1_000_000)
+
+
+def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
+    connection.execute(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(run))
+
+
+def _refuse_while_driven(connection: Connection) -> None:
+    for (holder,) in connection.exec_driver_sql("SELECT holder FROM leases WHERE held = 1").fetchall():
+        identity = ProcessIdentity.from_json(json.loads(holder))
+        if identity.is_alive() is not False:
+            raise JournalUnavailable(
+                f"the journal needs a migration, but {identity} is driving a run: let it end, then try again"
+            )

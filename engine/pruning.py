@@ -1,0 +1,37 @@
+"""Pruning: old runs leave the journal, and a tombstone stands where each was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from necrocode.engine.clock import EpochClock
+from necrocode.engine.errors import RunError
+from necrocode.engine.journal import Journal, append_link
+
+
+def prune(journal: Journal, run_ids: Sequence[str], *, by: str) -> int:
+    """Remove the entries of ended runs for good, each leaving a tombstone signed off ``by``; returns how many went.
+
+    Raises :class:`RunError` for a run that has not ended or whose outbox still holds something; nothing is removed then.
+    """
+    at = EpochClock().microseconds()
+
+    def operation(connection: sqlite3.Connection) -> int:
+        for run_id in run_ids:
+            row = connection.execute(
+                "SELECT status, head_seq, head_hash FROM runs WHERE run_id = ?", (run_id,)
+            ).fetchone()
+            if row is None or row[0] != "closed":
+                raise RunError(f"run {run_id} has not ended: only ended runs are pruned")
+            if connection.execute(
+                "SELECT 1 FROM outbox WHERE run_id = ? AND delivered_at IS NULL", (run_id,)
+            ).fetchone():
+                raise RunError(f"run {run_id} has reports to deliver still: see 'necrocode doctor'")
+            connection.execute("INSERT INTO tombstones VALUES (?, ?, ?, ?, ?)", (run_id, row[1], row[2], at, by))
+            append_link(connection, run_id, "pruned", row[1], row[2])
+            for table in ("entries", "blobs", "runs", "leases", "requests", "outbox"):
+                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+        return len(run_ids)
+
+    return journal.writer.submit(operation)
