@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -102,30 +102,31 @@ def verify(
         if run_id is None:
             check.vanished(links, set(known))
         if against is not None:
-            check.against(against, links)
+            check.against(against)
     return Report(len(known), check.entries, tuple(check.problems))
 
 
 def rebuild(journal: Journal) -> int:
     """Write ``runs`` anew from ``entries``; returns how many rows differed. Raises :class:`JournalDamaged`."""
-    with journal.database.read() as connection:
-        wanted = {}
-        for run_id in _run_ids(connection):
-            run = None
-            for entry in _entries(connection, run_id):
-                payload = unpack(entry.payload, lambda digest, run_id=run_id: _blob(connection, run_id, digest))  # type: ignore[misc]
-                run = begin(entry, payload) if run is None else follow(run, entry, payload)
-            if run is not None:
-                wanted[run_id] = row_of(run)
-        found = {row[0]: tuple(row) for row in connection.exec_driver_sql(f"SELECT {RUN_COLUMNS} FROM runs").fetchall()}
-
-    def operation(connection: sqlite3.Connection) -> int:
-        connection.execute("DELETE FROM runs")
+    with journal.database.write() as connection:
+        wanted = {run.run_id: row_of(run) for run in _replayed(connection)}
+        found = {row[0]: tuple(row) for row in connection.exec_driver_sql(f"SELECT {RUN_COLUMNS} FROM runs")}
+        connection.exec_driver_sql("DELETE FROM runs")
         marks = ",".join("?" * len(RunRecord.__dataclass_fields__))
-        connection.executemany(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({marks})", wanted.values())
-        return sum(1 for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        for row in wanted.values():
+            connection.exec_driver_sql(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({marks})", row)
+    return sum(1 for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
 
-    return journal.writer.submit(operation)
+
+def _replayed(connection: Connection) -> Iterator[RunRecord]:
+    """Each run as its entries tell it."""
+    for run_id in _run_ids(connection):
+        run: RunRecord | None = None
+        for entry in _entries(connection, run_id):
+            payload = unpack(entry.payload, partial(_blob, connection, run_id))
+            run = begin(entry, payload) if run is None else follow(run, entry, payload)
+        if run is not None:
+            yield run
 
 
 @dataclass(slots=True)
@@ -199,7 +200,7 @@ class _Check:
         for run_id in sorted({run_id for run_id, _ in links} - known):
             self.say("the run was deleted", run_id)
 
-    def against(self, kept: Heads, links: Mapping[tuple[str, str], tuple[int, str]]) -> None:
+    def against(self, kept: Heads) -> None:
         """Nothing that heads kept elsewhere cover is other than it was."""
         if kept.chain_n:
             found = self.connection.exec_driver_sql("SELECT hash FROM chain WHERE n = ?", (kept.chain_n,)).fetchone()
@@ -304,7 +305,8 @@ def _bad_order(entry: Entry, run: RunRecord | None) -> str | None:
 
 def _run_ids(connection: Connection) -> list[str]:
     rows = connection.exec_driver_sql(
-        "SELECT run_id FROM runs UNION SELECT DISTINCT run_id FROM entries UNION SELECT run_id FROM tombstones ORDER BY 1"
+        "SELECT run_id FROM runs UNION SELECT DISTINCT run_id FROM entries "
+        "UNION SELECT run_id FROM tombstones ORDER BY 1"
     )
     return [row[0] for row in rows]
 

@@ -14,8 +14,16 @@ from typing import TypeAlias
 from necrocode.engine.canonical import canonical
 from necrocode.engine.clock import EpochClock
 from necrocode.engine.effects import Json
-from necrocode.engine.entry import COLUMNS, Draft, Entry, Kind, entry_hash
-from necrocode.engine.errors import EngineError, JournalDamaged, JournalError, JournalTooNew, LeaseHeld, RunNotFound, Superseded
+from necrocode.engine.entry import COLUMNS, Entry, Kind, entry_hash
+from necrocode.engine.errors import (
+    EngineError,
+    JournalDamaged,
+    JournalError,
+    JournalTooNew,
+    LeaseHeld,
+    RunNotFound,
+    Superseded,
+)
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.journal import RUN_COLUMNS, Journal, append_link, draft, insert_blobs, record
 from necrocode.engine.runs import RunRecord, follow
@@ -309,7 +317,9 @@ def _refusal(connection: sqlite3.Connection, head: RunRecord) -> BaseException:
     """Why the conditional append did not take."""
     version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     if version is None or version[0] != JOURNAL.head:
-        return JournalTooNew(f"the journal is at revision {version and version[0]} now; this release writes {JOURNAL.head}")
+        return JournalTooNew(
+            f"the journal is at revision {version and version[0]} now; this release writes {JOURNAL.head}"
+        )
     lease = connection.execute("SELECT epoch, held FROM leases WHERE run_id = ?", (head.run_id,)).fetchone()
     if lease is None or lease[0] != head.epoch or not lease[1]:
         return Superseded(f"run {head.run_id}: epoch {head.epoch} is over")

@@ -22,7 +22,7 @@ from necrocode.engine.errors import (
 from necrocode.engine.ids import idempotency_key
 from necrocode.engine.retry import NEVER, RetryPolicy
 from necrocode.engine.stop import StopToken
-from necrocode.engine.visit import Step, Visit, history, scope_of
+from necrocode.engine.visit import Step, Visit, history, last_recorded, scope_of
 
 _REPEAT = Repeat()
 
@@ -31,8 +31,8 @@ class Context:
     """One visit of a state (or one recovery, or one parking), as its handler sees it.
 
     Handlers are replayed: after a crash the state's handler runs again from its start, and every call below returns
-    what was recorded in its place instead of doing anything. So a handler must ask for the same things in the same order
-    as long as it is told the same; an effect that differs from the recorded one in its place raises
+    what was recorded in its place instead of doing anything. So a handler must ask for the same things in the same
+    order as long as it is told the same; an effect that differs from the recorded one in its place raises
     :class:`NonDeterminismError`.
     """
 
@@ -55,6 +55,7 @@ class Context:
         self._active = active
         self._ordinal = 0
         self._pending: list[Addition] = []
+        self._amended: dict[str, Json] = {}
         #: The effective configuration, as recorded.
         self.settings = settings
         #: To be looked at in every wait.
@@ -83,7 +84,12 @@ class Context:
     @property
     def data(self) -> Mapping[str, Json]:
         """The run's data: what transitions have recorded so far."""
-        return self._claim.run.data
+        recorded = self._claim.run.data
+        return {**recorded, **self._amended} if self._amended else recorded
+
+    def amend(self, patch: Mapping[str, Json]) -> None:
+        """Let :attr:`data` show what this handler is about to record."""
+        self._amended.update(patch)
 
     @property
     def active(self) -> timedelta:
@@ -109,8 +115,8 @@ class Context:
     ) -> Json:
         """Do something outside, once, and return its recorded result.
 
-        Recorded already: the result is returned and nothing is done. New: an intent is committed, ``do`` is called (again,
-        as ``retry`` says, after transient failures), its result is committed. In doubt: ``policy`` decides.
+        Recorded already: the result is returned and nothing is done. New: an intent is committed, ``do`` is called
+        (again, as ``retry`` says, after transient failures), its result is committed. In doubt: ``policy`` decides.
 
         ``note`` goes into the intent, for people. A :class:`TaskError` out of ``do`` is recorded and raised again on
         replay. An :class:`EnvironmentFault` parks the run, and the effect is attempted anew after resuming; with
@@ -180,6 +186,10 @@ class Context:
         """A random number in [0, 1), the same on every replay."""
         return float(self.observe("random", random.random))
 
+    def head(self) -> str:
+        """The hash of the journal's last entry of this run, the same on every replay."""
+        return str(self.observe("head", lambda: self._claim.run.head_hash))
+
     def version(self, change_id: str) -> bool:
         """Whether this visit was begun by code that knows ``change_id``: lets new code pass over old journals."""
         step = self._steps.get(self._ordinal)
@@ -198,14 +208,9 @@ class Context:
         """Effects of the present visit that were under way when a process died."""
         return self._visit.open_effects(self.run_id)
 
-    def last_result(self, field: str) -> Json | None:
-        """The last value that an outcome of the present visit gave to ``field`` of its result."""
-        for step in sorted(self._visit.steps.values(), key=lambda step: step.seq, reverse=True):
-            if step.settled is not None and step.settled.kind == "outcome":
-                result = self._claim.journal.payload(step.settled).get("result")
-                if isinstance(result, dict) and result.get(field) is not None:
-                    return result[field]
-        return None
+    def last_recorded(self, field: str) -> Json | None:
+        """The last value that any outcome of the run gave to ``field`` of its result, whatever the visit."""
+        return last_recorded(self._claim.journal, self.run_id, field)
 
     def take_pending(self) -> list[Addition]:
         """Entries that wait to be committed with the next; the driver commits them with the transition."""

@@ -124,8 +124,9 @@ class Database:
             found = self.revision()
             if found == self.component.head:
                 return
-            from alembic import command
             from alembic.script import ScriptDirectory
+
+            from alembic import command
 
             config = alembic_config()
             known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}

@@ -57,9 +57,9 @@ Park: TypeAlias = Callable[[Context, EngineError], Mapping[str, Json]]
 class Program:
     """A lifecycle with the code that works in its states.
 
-    ``recover`` runs whenever a run is taken up again, before its handler; ``park`` before it is parked. What they return is
-    merged into the run's data. Their effects are never replayed: each take-up does its own, so they must be safe to
-    repeat (declared keys that stay the same, or asking first).
+    ``recover`` runs whenever a run is taken up again, before its handler; ``park`` before it is parked. What they
+    return is merged into the run's data. Their effects are never replayed: each take-up does its own, so they must be
+    safe to repeat (declared keys that stay the same, or asking first).
     """
 
     lifecycle: Lifecycle
@@ -109,8 +109,9 @@ class Driver:
 
         ``take_over`` as in :func:`~necrocode.engine.claim.claim`; ``force`` drives a run that was parked as poison.
 
-        Raises :class:`LeaseHeld` if another live process drives it, or took it over meanwhile; :class:`LifecycleError` if
-        it was made by a lifecycle that this program cannot continue; :class:`JournalError` if the journal cannot be used.
+        Raises :class:`LeaseHeld` if another live process drives it, or took it over meanwhile;
+        :class:`LifecycleError` if it was made by a lifecycle that this program cannot continue; :class:`JournalError`
+        if the journal cannot be used.
         """
         run = self._journal.run(run_id)
         if run.status == "closed":
@@ -122,9 +123,7 @@ class Driver:
             raise EnvironmentFault(f"run {run_id} is poison: resume it with --force", stop_reason="poison")
         state = lifecycle.mapped(run.version, run.state)
         resumed = run.epoch > 0
-        held = claim(
-            self._journal, run_id, version=lifecycle.version, state=state, take_over=take_over, ttl=self._ttl
-        )
+        held = claim(self._journal, run_id, version=lifecycle.version, state=state, take_over=take_over, ttl=self._ttl)
         held.observer = self._observer
         try:
             visit = load_visit(self._journal, held.run)
@@ -184,11 +183,9 @@ class _Drive:
                 return self.claim.run
             except EnvironmentFault as fault:
                 return self._park(fault)
-            except Exception as error:  # noqa: BLE001 - a bug must not lose the run
+            except Exception as error:
                 log.exception("run %s: %s failed", self.claim.run.run_id, self.claim.run.state)
-                return self._park(
-                    EnvironmentFault(f"{type(error).__name__}: {error}", stop_reason="internal_error")
-                )
+                return self._park(EnvironmentFault(f"{type(error).__name__}: {error}", stop_reason="internal_error"))
             # A run that left its state needs no recovery of what it was doing there.
             recovered = True
             try:
@@ -199,23 +196,22 @@ class _Drive:
 
     def _enter(self, settings: Mapping[str, Json]) -> Context:
         self._stop = StopToken()
-        triggers = self._program.lifecycle.triggers(self.claim.run.state)
-        if "deadline" in triggers:
+        if self._listens_to("deadline"):
             self._arm_deadline()
         for signal in self._requests:
             self._tell(signal)
         return self._context(settings)
 
     def _context(self, settings: Mapping[str, Json], scope: str | None = None) -> Context:
-        return Context(
-            self.claim, self._visit, settings=settings, stop=self._stop, active=self._active, scope=scope
-        )
+        return Context(self.claim, self._visit, settings=settings, stop=self._stop, active=self._active, scope=scope)
 
     def _tell(self, signal: StopSignal) -> None:
-        if isinstance(signal, StopTriggered):
-            if signal.trigger not in self._program.lifecycle.triggers(self.claim.run.state):
-                return
+        if isinstance(signal, StopTriggered) and not self._listens_to(signal.trigger):
+            return
         self._stop.stop(signal)
+
+    def _listens_to(self, trigger: str) -> bool:
+        return trigger in self._program.lifecycle.triggers(self.claim.run.state)
 
     def _active(self) -> timedelta:
         return self._visit.active + self.claim.clock.elapsed
@@ -244,7 +240,11 @@ class _Drive:
         moves = [
             *context.take_pending(),
             Addition(
-                "transition", row.trigger, {"visit": number, "patch": dict(outcome.data)}, key=row.source, state=row.target
+                "transition",
+                row.trigger,
+                {"visit": number, "patch": dict(outcome.data)},
+                key=row.source,
+                state=row.target,
             ),
         ]
         ends = lifecycle.states[row.target].terminal

@@ -17,8 +17,8 @@ from necrocode.engine.database import Database, Durability, explained
 from necrocode.engine.effects import Json
 from necrocode.engine.entry import COLUMNS, Blob, Draft, Entry, entry_hash, inflate, moment, pack, unpack
 from necrocode.engine.errors import JournalDamaged, JournalUnavailable, RunNotFound, SubjectBusy
-from necrocode.engine.ids import new_run_id
 from necrocode.engine.identity import ProcessIdentity
+from necrocode.engine.ids import new_run_id
 from necrocode.engine.lifecycle import Lifecycle
 from necrocode.engine.runs import RunRecord, Status, begin
 from necrocode.engine.schema import JOURNAL
@@ -189,7 +189,9 @@ class Journal:
         at = EpochClock().microseconds()
 
         def operation(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR IGNORE INTO requests (run_id, kind, at) VALUES (?, 'cancel', ?)", (run_id, at))
+            connection.execute(
+                "INSERT OR IGNORE INTO requests (run_id, kind, at) VALUES (?, 'cancel', ?)", (run_id, at)
+            )
 
         self.writer.submit(operation)
 

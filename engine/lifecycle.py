@@ -39,9 +39,7 @@ class Transition:
     guard: str | None = None
 
 
-def rows(
-    trigger: str, sources: Iterable[str], target: str, guard: str | None = None
-) -> tuple[Transition, ...]:
+def rows(trigger: str, sources: Iterable[str], target: str, guard: str | None = None) -> tuple[Transition, ...]:
     """The same transition from several states."""
     return tuple(Transition(trigger, source, target, guard) for source in sources)
 
@@ -52,9 +50,9 @@ class Lifecycle:
     ``guards`` maps the names used in the table to predicates. ``older`` maps each older version that can still be
     resumed to how its state names are called now (states that are missing keep their names).
 
-    Raises :class:`LifecycleError`, naming the row, for: a name used twice, an unknown state or guard, an unused guard, a
-    transition out of a terminal state, a state that cannot be reached, a trap (no way out, or no way to a terminal
-    state), and a guarded row that can never be tried because an unguarded one stands before it.
+    Raises :class:`LifecycleError`, naming the row, for: a name used twice, an unknown state or guard, an unused
+    guard, a transition out of a terminal state, a state that cannot be reached, a trap (no way out, or no way to a
+    terminal state), and a guarded row that can never be tried because an unguarded one stands before it.
     """
 
     def __init__(
@@ -107,7 +105,9 @@ class Lifecycle:
         except MachineError as error:
             raise NoTransition(f"{self.name}: {trigger!r} is not declared from {state!r}") from error
         if not taken:
-            raise NoTransition(f"{self.name}: no transition {trigger!r} from {state!r}: undeclared, or its guards refuse")
+            raise NoTransition(
+                f"{self.name}: no transition {trigger!r} from {state!r}: undeclared, or its guards refuse"
+            )
         return next(
             row
             for row in self.transitions

@@ -43,7 +43,8 @@ def waiting(journal: Journal, run_id: str | None = None) -> list[Parcel]:
             parameters,
         ).fetchall()
     return [
-        Parcel(row[0], row[1], row[2], row[3], json.loads(row[4]), row[5], moment(row[6]), row[7], row[8]) for row in rows
+        Parcel(row[0], row[1], row[2], row[3], json.loads(row[4]), row[5], moment(row[6]), row[7], row[8])
+        for row in rows
     ]
 
 

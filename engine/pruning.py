@@ -13,7 +13,8 @@ from necrocode.engine.journal import Journal, append_link
 def prune(journal: Journal, run_ids: Sequence[str], *, by: str) -> int:
     """Remove the entries of ended runs for good, each leaving a tombstone signed off ``by``; returns how many went.
 
-    Raises :class:`RunError` for a run that has not ended or whose outbox still holds something; nothing is removed then.
+    Raises :class:`RunError` for a run that has not ended or whose outbox still holds something; nothing is removed
+    then.
     """
     at = EpochClock().microseconds()
 

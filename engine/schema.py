@@ -25,8 +25,8 @@ metadata = MetaData(
     }
 )
 
-#: The truth: append-only, numbered per run from 1, hash-chained. Triggers refuse UPDATE, and DELETE of what no tombstone
-#: covers.
+#: The truth: append-only, numbered per run from 1, hash-chained. Triggers refuse UPDATE, and DELETE of what no
+#: tombstone covers.
 entries = Table(
     "entries",
     metadata,

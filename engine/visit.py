@@ -83,7 +83,8 @@ def load_visit(journal: Journal, run: RunRecord) -> Visit:
         _take(journal, visit, entry)
     if previous is None or previous.hash != run.head_hash or previous.seq != run.head_seq:
         raise JournalDamaged(
-            f"run {run.run_id}: its last entry is {previous.seq if previous else 'missing'}, its head says {run.head_seq}"
+            f"run {run.run_id}: its last entry is {previous.seq if previous else 'missing'}, "
+            f"its head says {run.head_seq}"
         )
     # The claim that is loading this is the last one; it has not died.
     visit.deaths = max(0, visit.deaths - 1)
@@ -100,10 +101,21 @@ def history(journal: Journal, run_id: str, state: str, before_visit: int) -> lis
     for row in rows:
         payload = journal.payload(Entry(*row))
         if "scope" not in payload and payload["visit"] < before_visit and "result" in payload:
-            found.append(
-                Recorded(payload["visit"], payload["ordinal"], row.name, row.key, payload["result"])
-            )
+            found.append(Recorded(payload["visit"], payload["ordinal"], row.name, row.key, payload["result"]))
     return found
+
+
+def last_recorded(journal: Journal, run_id: str, field: str) -> Json | None:
+    """The last value that any outcome of the run gave to ``field`` of its result."""
+    with journal.database.read() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT * FROM entries WHERE run_id = ? AND kind = 'outcome' ORDER BY seq DESC", (run_id,)
+        )
+        for row in rows:
+            result = journal.payload(Entry(*row)).get("result")
+            if isinstance(result, dict) and result.get(field) is not None:
+                return result[field]
+    return None
 
 
 def _take(journal: Journal, visit: Visit, entry: Entry) -> None:

@@ -38,9 +38,7 @@ class SlotAllocation:
 class RepoPool(Protocol):
     """Lends slots, each to one run at a time."""
 
-    def allocate(
-        self, repo_url: str, *, run_id: str, key: str, timeout: timedelta, stop: StopToken
-    ) -> SlotAllocation:
+    def allocate(self, repo_url: str, *, run_id: str, key: str, timeout: timedelta, stop: StopToken) -> SlotAllocation:
         """Lend a slot of ``repo_url``.
 
         Nothing of a former run may be in it but files of the repository's own history: :meth:`Workspace.lay` makes the
@@ -126,8 +124,8 @@ class Workspace(Protocol):
     """One run's slot as a folder of files, with a snapshot store outside it.
 
     After a model has had the slot nothing in it is trusted: no method may open, run or follow anything in the slot's
-    ``.git``, follow a symbolic link out of the slot, or write beside it. Trees and commits are 40 hex digits and live in
-    the store, which is synced to disk before a method that names one returns.
+    ``.git``, follow a symbolic link out of the slot, or write beside it. Trees and commits are 40 hex digits and live
+    in the store, which is synced to disk before a method that names one returns.
     """
 
     def fetch(self, *, base_branch: str | None, branch: str) -> RemoteRefs:
@@ -143,6 +141,14 @@ class Workspace(Protocol):
 
     def tree_of(self, commit: str) -> str:
         """The tree of ``commit``."""
+
+    def message_of(self, commit: str) -> str:
+        """The whole message of ``commit``."""
+
+    def carry(self, *, before: str, after: str, onto: str) -> str:
+        """The tree ``onto`` with each file that differs between ``before`` and ``after`` as ``after`` has it (or has
+        not).
+        """
 
     def lay(self, *, commit: str, tree: str) -> None:
         """Make the slot a fresh, clean working copy: a new ``.git`` of our own making with HEAD detached at ``commit``,
@@ -177,16 +183,16 @@ class Workspace(Protocol):
         """Update the remote's branch, only if it is what ``expected`` says, atomically.
 
         If the branch already is ``commit``, it must succeed without a write.
-        :class:`TaskError`: ``branch_exists`` (it is something else), ``push_rejected`` (a hook or protection; the remote's
-        words in the message). :class:`EnvironmentFault`: ``git_auth``. :class:`Transient`: network.
+        :class:`TaskError`: ``branch_exists`` (it is something else), ``push_rejected`` (a hook or protection; the
+        remote's words in the message). :class:`EnvironmentFault`: ``git_auth``. :class:`Transient`: network.
         """
 
     def remote_branch(self, branch: str) -> str | None:
         """The commit that the remote's ``branch`` has now. Errors as :meth:`fetch`."""
 
     def give_back(self) -> None:
-        """Leave the folder as the next user should find it: a pool's slot is cleaned by the pool; a user's own folder is
-        put back to the files it had before :meth:`lay`.
+        """Leave the folder as the next user should find it: a pool's slot is cleaned by the pool; a user's own folder
+        is put back to the files it had before :meth:`lay`.
         """
 
 
@@ -226,8 +232,8 @@ class CommandSpec:
 class CommandResult:
     """How a command ended."""
 
-    #: ``exited`` (see ``exit_code``), ``timeout``, ``stopped`` (by us, on request), ``interrupted`` (lost: it never started,
-    #: or whoever watched it died and its result is unknown), ``not_started`` (could not be executed at all).
+    #: ``exited`` (see ``exit_code``), ``timeout``, ``stopped`` (by us, on request), ``interrupted`` (lost: it never
+    #: started, or whoever watched it died and its result is unknown), ``not_started`` (could not be executed at all).
     status: Literal["exited", "timeout", "stopped", "interrupted", "not_started"]
     #: 0–255 when it exited by itself; 128 + signal number when a signal ended it; ``None`` otherwise.
     exit_code: int | None
@@ -313,8 +319,8 @@ class LLM(Protocol):
         """One answer, complete.
 
         :class:`EnvironmentFault`: ``llm_auth`` (401, 403, no key), ``llm_request`` (another 4xx: the message names it).
-        :class:`Transient`: ``llm_unavailable`` (network, cut answer, 408, 409, 429, 5xx; Retry-After in ``retry_after``),
-        ``llm_bad_answer`` (no JSON, no choices: bounded, masked excerpt in the message).
+        :class:`Transient`: ``llm_unavailable`` (network, cut answer, 408, 409, 429, 5xx; Retry-After in
+        ``retry_after``), ``llm_bad_answer`` (no JSON, no choices: bounded, masked excerpt in the message).
         :class:`TaskError` ``context_overflow``. Raises the stop signal soon after ``stop`` asks.
         """
 
@@ -392,12 +398,30 @@ class TaskRegistry(Protocol):
     """Is told what becomes of a task. Every write carries an idempotency key: the same key twice counts once."""
 
     def set_status(
-        self, task_id: str, spec_name: str, status: str, *, metadata: Mapping[str, Any], at: datetime, key: str, epoch: int
+        self,
+        task_id: str,
+        spec_name: str,
+        status: str,
+        *,
+        metadata: Mapping[str, Any],
+        at: datetime,
+        key: str,
+        epoch: int,
     ) -> None:
-        """Status ``running``, ``done`` or ``failed``. An older ``epoch`` than one seen is refused (:class:`EnvironmentFault`)."""
+        """Status ``running``, ``done`` or ``failed``. An older ``epoch`` than one seen is refused
+        (:class:`EnvironmentFault`).
+        """
 
     def add_event(
-        self, task_id: str, spec_name: str, event_type: str, *, data: Mapping[str, Any], at: datetime, key: str, epoch: int
+        self,
+        task_id: str,
+        spec_name: str,
+        event_type: str,
+        *,
+        data: Mapping[str, Any],
+        at: datetime,
+        key: str,
+        epoch: int,
     ) -> None:
         """``RunnerStarted``, ``TaskCompleted`` or ``TaskFailed``."""
 
@@ -417,7 +441,7 @@ class ArtifactStore(Protocol):
         """The bytes. ``LookupError`` if there is no such artifact."""
 
 
-# --- credentials --------------------------------------------------------------------------------------------------
+# --- credentials and the log -----------------------------------------------------------------------------------------
 
 
 class Credentials(Protocol):
@@ -430,4 +454,29 @@ class Credentials(Protocol):
         """The *name* of a loaded secret that ``content`` holds verbatim or escaped, if any."""
 
     def wipe(self) -> None:
-        """Drop every reference to the secrets of this run; masking of what was loaded must go on working for the log."""
+        """Drop every reference to the secrets of this run; masking of what was loaded must go on working for the
+        log.
+        """
+
+
+class RunLog(Protocol):
+    """The log of a run, as it stands."""
+
+    def read(self, run_id: str) -> bytes:
+        """JSON lines, masked; empty if nothing was logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything the handlers reach the world through."""
+
+    registry: TaskRegistry
+    pool: RepoPool
+    #: Lends the task's own ``slot_path``.
+    folders: RepoPool
+    workspaces: Workspaces
+    commands: CommandRunner
+    coder: Coder
+    artifacts: ArtifactStore
+    credentials: Credentials
+    log: RunLog

@@ -56,9 +56,9 @@ Branch = Annotated[Name, AfterValidator(valid_branch)]
 class TaskContext(BaseModel):
     """One coding task, as a task file or a registry gives it.
 
-    ``timeout_seconds`` counts active seconds: time in which the run was dead or parked does not count. ``deadline_at`` is
-    absolute. Keys that are not known stay in :attr:`unknown_keys` and are warned of. Raises pydantic's
-    ``ValidationError`` with every problem and its field.
+    ``timeout_seconds`` counts active seconds: time in which the run was dead or parked does not count.
+    ``deadline_at`` is absolute. Keys that are not known stay in :attr:`unknown_keys` and are warned of. Raises
+    pydantic's ``ValidationError`` with every problem and its field.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", str_max_length=1_000_000)

@@ -49,10 +49,34 @@ def upgrade() -> None:
         sa.Column("task_id", sa.Text, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("run_id", sa.Text, nullable=False),
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("spec_name", "task_id", name="pk_tasks"),
+    )
+    op.create_table(
+        "task_statuses",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("idempotency_key", sa.Text, nullable=False),
+        sa.Column("spec_name", sa.Text, nullable=False),
+        sa.Column("task_id", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("run_id", sa.Text, nullable=False),
+        sa.Column("epoch", sa.Integer, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_task_statuses"),
+        sa.UniqueConstraint("idempotency_key", name="uq_task_statuses_idempotency_key"),
+    )
+    op.create_index("ix_task_statuses_spec_name_task_id_at", "task_statuses", ["spec_name", "task_id", "at"])
+    op.create_table(
+        "task_fences",
+        sa.Column("spec_name", sa.Text, nullable=False),
+        sa.Column("task_id", sa.Text, nullable=False),
+        sa.Column("run_id", sa.Text, nullable=False),
+        sa.Column("epoch", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("spec_name", "task_id", "run_id", name="pk_task_fences"),
     )
     op.create_table(
         "task_events",

@@ -1,0 +1,110 @@
+"""The run's slot: how it is borrowed, found again in the run's data, and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from necrocode.engine.context import Context
+from necrocode.engine.effects import Attempt, Json
+from necrocode.engine.errors import EffectFailed
+from necrocode.engine.ids import idempotency_key
+from necrocode.states.ports import Ports, RepoPool, SlotAllocation, Workspace
+from necrocode.states.retries import network_retries
+from necrocode.states.task import TaskContext
+
+
+def task_of(ctx: Context) -> TaskContext:
+    """The task that the run works on."""
+    return TaskContext.model_validate(ctx.data["task"])
+
+
+def loan_of(data: Mapping[str, Any]) -> SlotAllocation | None:
+    """The slot that the run holds, as recorded; ``None`` if it holds none."""
+    slot = data.get("slot")
+    if slot is None:
+        return None
+    return SlotAllocation(
+        slot_id=slot["slot_id"], slot_path=Path(slot["path"]), generation=slot["generation"], kind=slot["kind"]
+    )
+
+
+def workspace_of(ctx: Context, ports: Ports) -> Workspace:
+    """The workspace of the run's slot; of its last slot, if that was given back (then only the store is of use)."""
+    loan = loan_of(ctx.data) or loan_of({"slot": ctx.data["last_slot"]})
+    assert loan is not None
+    return ports.workspaces.open(loan, repo_url=_repository(ctx), run_id=ctx.run_id)
+
+
+def lender(ctx: Context, ports: Ports) -> RepoPool:
+    """Who lends the slot: the folder that the task names, unless a pool service is configured, else the pool."""
+    task = task_of(ctx)
+    return ports.folders if task.slot_path and not ctx.settings.get("repo_pool_url") else ports.pool
+
+
+def borrow(ctx: Context, ports: Ports) -> dict[str, Json]:
+    """Borrow the run's next slot; returns what to record. A tenure's loan is the same however often it is asked for."""
+    tenure = int(ctx.data.get("tenure", 0)) + 1
+    key = _tenure_key(ctx, tenure)
+    pool, task = lender(ctx, ports), task_of(ctx)
+    source = task.slot_path if pool is ports.folders else task.repository
+    timeout = timedelta(seconds=ctx.settings["slot_timeout_seconds"])
+
+    def allocate(attempt: Attempt) -> Json:
+        loan = pool.allocate(str(source), run_id=ctx.run_id, key=key, timeout=timeout, stop=attempt.stop)
+        return {
+            "slot_id": loan.slot_id,
+            "path": str(loan.slot_path),
+            "generation": loan.generation,
+            "kind": loan.kind,
+        }
+
+    slot = ctx.effect("slot.allocate", allocate, key=f"tenure-{tenure}")
+    return {"slot": slot, "last_slot": slot, "tenure": tenure}
+
+
+def give_back(ctx: Context, ports: Ports) -> dict[str, Json]:
+    """End what runs in the slot and return it; returns what to record. What cannot be returned now goes to the
+    outbox.
+    """
+    loan = loan_of(ctx.data)
+    if loan is None:
+        return {}
+    key, pool = _tenure_key(ctx, int(ctx.data["tenure"])), lender(ctx, ports)
+
+    def release(_: Attempt) -> Json:
+        ports.commands.reap(ctx.run_id)
+        if pool.holds(loan, run_id=ctx.run_id):
+            workspace_of(ctx, ports).give_back()
+        pool.release(loan, run_id=ctx.run_id, key=key)
+        return {"slot_id": loan.slot_id}
+
+    try:
+        ctx.effect("slot.release", release, key=loan.slot_id, retry=network_retries(ctx.settings), tolerate=True)
+    except EffectFailed as error:
+        ctx.warn("slot_not_released", {"slot_id": loan.slot_id, "error": str(error)})
+        slot = ctx.data["slot"]
+        ctx.post("pool", "release", {"slot": slot, "run_id": ctx.run_id, "key": key}, item_id=f"{key}:release")
+    return {"slot": None}
+
+
+def put_back(ctx: Context, ports: Ports, tree: str) -> None:
+    """Make the slot's files those of ``tree`` again, as an effect."""
+    workspace = workspace_of(ctx, ports)
+
+    def restore(_: Attempt) -> Json:
+        workspace.restore(tree)
+        return {"snapshot": tree}
+
+    ctx.effect("workspace.restore", restore, key=tree)
+
+
+def _tenure_key(ctx: Context, tenure: int) -> str:
+    return idempotency_key(ctx.run_id, "tenure", tenure, "slot", "")
+
+
+def _repository(ctx: Context) -> str:
+    task = task_of(ctx)
+    return task.repository or task.slot_path or ""
