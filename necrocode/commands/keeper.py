@@ -1,0 +1,261 @@
+"""The keeper: owns one command from its claim to its result. Standard library only: the supervisor forks it.
+
+Signals to a keeper: SIGUSR1 asks for ``stopped``; SIGTERM, SIGINT and SIGHUP (the machine goes down) for
+``interrupted``.
+
+A command's folder holds ``request.json`` (from the runner), ``claim`` (who may decide about the command; its keeper
+holds a lock on it while it lives), ``started`` (pid and start time of the command), ``output``, ``result.json``,
+``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of).
+"""
+
+from __future__ import annotations
+
+# pathlib would double the start-up of the supervisor
+# ruff: noqa: PTH110, PTH123
+import fcntl
+import json
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+
+from necrocode.commands.files import VERSION, Capture, take_claim, write_file
+from necrocode.commands.processes import (
+    KILL_SECONDS,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    WakePipe,
+    descendants,
+    kill_all,
+    only_wake,
+    own_identity,
+    prctl,
+    process_start,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs a tenth of the start-up
+    from types import FrameType
+    from typing import Any, NoReturn
+
+#: How often a keeper looks for a ``stop`` file.
+TICK_SECONDS = 1.0
+PIPE_BYTES = 1 << 18
+
+
+class Keeper:
+    """Owns one command from its claim to its result."""
+
+    def __init__(self, folder: str, request: dict[str, Any], identity: dict[str, Any]) -> None:
+        self._folder = folder
+        self._request = request
+        self._identity = identity
+        self._asked: str | None = None
+        self._child = 0
+        self._code: int | None = None
+        self._by_signal = False
+        self._capture = Capture(f"{folder}/output", int(request["max_output_bytes"]))
+        self._output = -1
+        self._bwrap_status = -1
+        self._wake = WakePipe(
+            {
+                signal.SIGCHLD: only_wake,
+                signal.SIGUSR1: self._on_signal,
+                signal.SIGTERM: self._on_signal,
+                signal.SIGINT: self._on_signal,
+                signal.SIGHUP: self._on_signal,
+            }
+        )
+
+    def run(self) -> None:
+        """Start the command, wait for its end, leave nothing behind, write the result."""
+        began = time.monotonic()
+        status = "not_started"
+        try:
+            problem = self._start()
+            if problem is None:
+                status = self._watch(began + float(self._request["timeout"]))
+        finally:
+            ended = time.monotonic()
+            self._kill_tree()
+        if problem is None:
+            self._drain_rest()
+            if status == "exited" and self._bwrap_status >= 0 and not self._really_ran():
+                # a signal: somebody killed bubblewrap itself, perhaps long after the command began
+                status = "interrupted" if self._by_signal else "not_started"
+                problem = "bubblewrap was killed" if self._by_signal else "bubblewrap could not set the sandbox up"
+        tail_bytes = self._capture.finish()
+        result = {
+            "version": VERSION,
+            "boot_id": self._identity["boot_id"],
+            "status": status,
+            "exit_code": self._code if status == "exited" else None,
+            "duration": ended - began,
+            "head_bytes": self._capture.head_bytes,
+            "tail_bytes": tail_bytes,
+            "omitted_bytes": self._capture.omitted,
+            "problem": problem,
+            "sandbox": self._request["sandbox"],
+        }
+        write_file(f"{self._folder}/result.json", json.dumps(result).encode())
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked is None:
+            self._asked = "stopped" if number == signal.SIGUSR1 else "interrupted"
+
+    def _start(self) -> str | None:
+        """Fork and execute; None, or why it could not be executed."""
+        argv: list[str] = list(self._request["argv"])
+        passed: list[int] = []
+        status_writer = -1
+        if self._request["sandbox"] == "bubblewrap":
+            options = os.memfd_create("bwrap-options")
+            os.write(options, b"".join(os.fsencode(option) + b"\0" for option in self._request["bwrap_options"]))
+            os.lseek(options, 0, os.SEEK_SET)
+            self._bwrap_status, status_writer = os.pipe2(os.O_CLOEXEC)
+            passed = [options, status_writer]
+            argv = [argv[0], "--args", str(options), "--json-status-fd", str(status_writer), "--", *argv[1:]]
+        self._output, output_writer = os.pipe2(os.O_CLOEXEC)
+        # over the user's limit for pipes the default size is only slower
+        with suppress(OSError):
+            fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(self._output, False)
+        problem_reader, problem_writer = os.pipe2(os.O_CLOEXEC)
+        keeper = os.getpid()
+        self._child = os.fork()
+        if self._child == 0:
+            _become(argv, self._request, keeper, output_writer, problem_writer, passed)
+        for descriptor in (output_writer, problem_writer, *passed):
+            os.close(descriptor)
+        write_file(f"{self._folder}/started", f"{self._child} {process_start(self._child)}".encode())
+        with open(problem_reader, "rb") as file:
+            problem = file.read().decode("utf-8", "replace")
+        if not problem:
+            return None
+        os.waitpid(self._child, 0)
+        return problem
+
+    def _watch(self, deadline: float) -> str:
+        """Drain the output until the command ends, its time is over or its end is asked for; returns the status."""
+        poller = select.poll()
+        poller.register(self._output, select.POLLIN)
+        poller.register(self._wake.descriptor, select.POLLIN)
+        stop_file = f"{self._folder}/stop"
+        next_tick = time.monotonic() + TICK_SECONDS
+        while True:
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + TICK_SECONDS
+                if os.path.exists(stop_file):
+                    return "stopped"
+            if self._asked is not None:
+                return self._asked
+            if now >= deadline:
+                return "timeout"
+            for descriptor, _ in poller.poll(max(0.0, min(deadline, next_tick) - now) * 1000 + 1):
+                if descriptor == self._wake.descriptor:
+                    self._wake.clear()
+                elif not self._drain():
+                    poller.unregister(descriptor)
+            # not only after a wake-up: the signal may have come before the first poll
+            self._reap()
+            if self._code is not None:
+                return "exited"
+
+    def _drain(self) -> bool:
+        """Take one chunk of output; False at its end."""
+        try:
+            chunk = os.read(self._output, PIPE_BYTES)
+        except BlockingIOError:
+            return True
+        self._capture.feed(chunk)
+        return bool(chunk)
+
+    def _drain_rest(self) -> None:
+        """What is still in the pipe. Its writers are dead, unless one passed it out of the tree: hence the bound."""
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            try:
+                chunk = os.read(self._output, PIPE_BYTES)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            self._capture.feed(chunk)
+
+    def _reap(self) -> bool:
+        """Collect what has ended; False when no child is left: then a subreaper has no descendants either."""
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._child and self._code is None:
+                code = os.waitstatus_to_exitcode(wait_status)
+                self._by_signal = code < 0
+                self._code = code if code >= 0 else 128 - code
+
+    def _kill_tree(self) -> None:
+        until = time.monotonic() + KILL_SECONDS
+        pause = 0.0005
+        while self._reap():
+            kill_all(descendants(os.getpid()))
+            self._wake.clear()
+            if self._output >= 0:
+                self._drain()
+            if not self._reap() or time.monotonic() >= until:
+                return
+            select.select([self._wake.descriptor], [], [], pause)
+            pause = min(pause * 2, 0.05)
+
+    def _really_ran(self) -> bool:
+        """Whether bubblewrap got as far as executing the command: only then it reports an exit code."""
+        with open(self._bwrap_status, "rb") as file:
+            return b'"exit-code"' in file.read()
+
+
+def _become(
+    argv: list[str], request: dict[str, Any], keeper: int, output: int, problem: int, passed: list[int]
+) -> NoReturn:
+    """In the forked child: turn into the command, or report why not on ``problem`` and exit."""
+    try:
+        # a session of its own: `kill 0` in the command must not reach the keeper
+        os.setsid()
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != keeper:
+            os._exit(1)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        for descriptor in passed:
+            os.set_inheritable(descriptor, True)
+        if request["cwd"] is not None:
+            os.chdir(request["cwd"])
+        os.execve(argv[0], argv, request["env"])
+    except BaseException as error:  # noqa: BLE001 - nothing may leave a forked child
+        os.write(problem, str(error).encode("utf-8", "replace")[:4096])
+    os._exit(1)
+
+
+def keep(folder: str) -> None:
+    """The life of a keeper, in a process freshly forked by the supervisor."""
+    os.setsid()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        with open(f"{folder}/request.json", "rb") as file:
+            request = json.load(file)
+        identity = own_identity()
+        lock = take_claim(
+            folder,
+            {"version": VERSION, "by": "keeper", "run_id": request["run_id"], "command_id": request["command_id"]}
+            | {"process": identity},
+        )
+    except FileNotFoundError:
+        return  # settled and forgotten meanwhile
+    if lock is None:
+        return
+    Keeper(folder, request, identity).run()

@@ -1,0 +1,330 @@
+"""Runs commands under detached supervisors, and settles those of runners that died."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from necrocode.commands.environment import clean_environment, marks
+from necrocode.commands.folder import CommandFolder, Ending, empty_trash
+from necrocode.commands.leftovers import commands_of_run, kill_command
+from necrocode.commands.link import SupervisorLink
+from necrocode.commands.output import present
+from necrocode.commands.sandbox import LOOPBACK_HOSTS, Bubblewrap, SandboxReport, probe, shell
+from necrocode.engine.errors import EnvironmentFault, Superseded
+from necrocode.engine.stop import StopToken
+from necrocode.states.ports import CommandResult, CommandSpec
+
+SandboxMode = Literal["auto", "require", "off"]
+#: How soon a wait notices that it should end.
+TICK = timedelta(milliseconds=40)
+#: How often a wait looks on the disk, should word from the supervisor have been lost.
+_TICKS_PER_LOOK = 25
+_STARTS = 3
+
+Status = Literal["exited", "timeout", "stopped", "interrupted", "not_started"]
+
+
+class SupervisedCommands:
+    """The port :class:`~necrocode.states.ports.CommandRunner` over real processes.
+
+    ``commands_dir`` (made if missing, mode 0700) holds a folder per command until it is forgotten; any later runner
+    finds running commands there. ``sandbox``: ``auto`` confines where bubblewrap works, ``require`` refuses to run
+    where it does not, ``off`` never confines. ``mask`` hides loaded credentials in output and decides which
+    environment variables hold one; ``secret_names`` are variables that are never passed on. ``hidden`` is what no
+    tool may uncover in the sandbox (default: the parent of ``commands_dir``, necrocode's home), ``read_only_paths``
+    gives what a slot needs readable besides itself, such as the object cache that its alternates name.
+    ``patience`` is how long a keeper may take to stop its command before both are killed.
+
+    Safe between threads. :meth:`close` it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        commands_dir: Path,
+        *,
+        sandbox: SandboxMode = "auto",
+        mask: Callable[[str], str] = lambda text: text,
+        secret_names: Collection[str] = (),
+        hidden: Sequence[Path] | None = None,
+        read_only_paths: Callable[[Path], Sequence[Path]] = lambda _slot: (),
+        patience: timedelta = timedelta(seconds=15),
+    ) -> None:
+        self._dir = Path(commands_dir).absolute()
+        self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._scope = hashlib.sha256(os.fsencode(os.path.realpath(self._dir))).hexdigest()[:16]
+        self._mode = sandbox
+        self._mask = mask
+        self._secret_names = frozenset(secret_names)
+        self._hidden = [self._dir.parent] if hidden is None else list(hidden)
+        self._read_only_paths = read_only_paths
+        self._patience = patience
+        self._link = SupervisorLink(self._dir)
+
+    # -- around the port --
+
+    def warm(self) -> None:
+        """Do ahead what the first command would wait for: start the supervisor, try the sandbox."""
+        self._link.start()
+        if self._mode != "off" and probe().kind == "bubblewrap":
+            _ = self._bubblewrap
+
+    def sandbox_report(self) -> SandboxReport:
+        """How commands will be confined; the first call tries bubblewrap. At kind ``none`` the caller warns loudly."""
+        if self._mode == "off":
+            return SandboxReport("none", "the sandbox is switched off")
+        return probe()
+
+    def supervisor_pid(self) -> int | None:
+        """The process that commands are run by now, if one was started."""
+        return self._link.pid()
+
+    def close(self) -> None:
+        """Let the supervisor go; commands that still run go on to their end."""
+        self._link.close()
+
+    def __enter__(self) -> SupervisedCommands:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- the port --
+
+    def run(self, spec: CommandSpec, stop: StopToken) -> CommandResult:
+        """Start the command, unless it ever was, and wait for its end. See the port.
+
+        Also :class:`EnvironmentFault` ``supervisor``: commands cannot be run at all here.
+        """
+        if isinstance(stop.signal, Superseded):
+            raise stop.signal
+        if stop.signal is not None:
+            return self._result("stopped")
+        folder = self._folder(spec.command_id)
+        if folder.claim() is None:
+            request = self._request(spec, folder)
+            if isinstance(request, str):
+                # nobody may take it up later either
+                folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id)
+                return self._result("not_started", problem=request)
+            folder.write_request(request)
+            self._start(folder, spec, stop)
+        return self._settle(folder, spec, stop, if_never_started="stopped")
+
+    def attach(self, spec: CommandSpec, stop: StopToken) -> CommandResult:
+        """Settle a command that an earlier process meant to start; never starts it. See the port."""
+        if isinstance(stop.signal, Superseded):
+            raise stop.signal
+        return self._settle(self._folder(spec.command_id), spec, stop, if_never_started="interrupted")
+
+    def reap(self, run_id: str, *, keep: Sequence[str] = ()) -> int:
+        """Kill what still runs for ``run_id`` and forget its files, but for the commands in ``keep``. See the port."""
+        killed: set[str] = set()
+        for folder in CommandFolder.all_in(self._dir, self._scope):
+            owner = folder.owner()
+            if owner is None or owner[0] != run_id or owner[1] in keep:
+                continue
+            if self._end(folder, run_id, owner[1]):
+                killed.add(owner[1])
+            folder.remove()
+        for command_id in commands_of_run(run_id, self._scope):
+            if command_id not in keep and kill_command(command_id, self._scope, None):
+                killed.add(command_id)
+        empty_trash(self._dir)
+        return len(killed)
+
+    def forget(self, command_id: str) -> None:
+        """Remove what an ended command left on disk; one that still runs is left alone."""
+        folder = self._folder(command_id)
+        if folder.ending() is not None or not folder.keeper_lives():
+            folder.remove()
+
+    def _folder(self, command_id: str) -> CommandFolder:
+        return CommandFolder.of(self._dir, command_id, self._scope)
+
+    # -- starting --
+
+    @cached_property
+    def _bubblewrap(self) -> Bubblewrap:
+        executable = probe().executable
+        assert executable is not None
+        return Bubblewrap(
+            executable,
+            source=os.environ,
+            hidden=self._hidden,
+            read_only_paths=self._read_only_paths,
+            hosts_file=self._fixed_file(".hosts", LOOPBACK_HOSTS),
+            empty_file=self._fixed_file(".empty", ""),
+        )
+
+    def _fixed_file(self, name: str, content: str) -> Path:
+        path = self._dir / name
+        if not path.exists():
+            draft = self._dir / f"{name}-{uuid.uuid4().hex}"
+            draft.write_text(content, encoding="ascii")
+            draft.rename(path)
+        return path
+
+    def _request(self, spec: CommandSpec, folder: CommandFolder) -> dict[str, Any] | str:
+        """What the keeper is to do; a sentence if it can't be done."""
+        report = self.sandbox_report()
+        if report.kind == "none" and self._mode == "require":
+            raise EnvironmentFault(
+                f"a sandbox is required and there is none: {report.why}."
+                " Install bubblewrap, or set sandbox to auto or off",
+                stop_reason="sandbox_missing",
+            )
+        slot = Path(os.path.realpath(spec.slot_path))
+        cwd = Path(os.path.realpath(slot / spec.cwd))
+        if not slot.is_dir():
+            return f"the workspace {spec.slot_path} is not there"
+        if not cwd.is_relative_to(slot):
+            return f"the working directory {spec.cwd} is not inside the workspace"
+        if not cwd.is_dir():
+            return f"there is no directory {spec.cwd} in the workspace"
+        if "\0" in spec.command:
+            return "the command holds a NUL character"
+        confined = report.kind == "bubblewrap"
+        bash = shell(os.environ)
+        folder.make()
+        if confined:
+            home = self._bubblewrap.home
+        else:
+            home = str(folder.path / "home")
+            Path(home).mkdir(mode=0o700, exist_ok=True)
+        environment = clean_environment(
+            spec,
+            source=os.environ,
+            home=home,
+            temporary="/tmp" if confined else tempfile.gettempdir(),
+            shell=bash,
+            scope=self._scope,
+            secret_names=self._secret_names,
+            mask=self._mask,
+        )
+        request: dict[str, Any] = {
+            "command_id": spec.command_id,
+            "run_id": spec.run_id,
+            "timeout": spec.timeout.total_seconds(),
+            "max_output_bytes": spec.max_output_bytes,
+            "sandbox": report.kind,
+        }
+        argv = [bash, "-c", spec.command]
+        if not confined:
+            return request | {"argv": argv, "env": environment, "cwd": str(cwd)}
+        # bubblewrap runs outside of what it confines: the command's environment (LD_PRELOAD, say) is not for it
+        return request | {
+            "argv": [self._bubblewrap.executable, *argv],
+            "bwrap_options": self._bubblewrap.options(spec, environment),
+            "env": marks(spec.command_id, spec.run_id, self._scope),
+            "cwd": "/",
+        }
+
+    def _start(self, folder: CommandFolder, spec: CommandSpec, stop: StopToken) -> None:
+        """Hand the command to a supervisor; returns when it ended, its end is asked for, or the disk knows more."""
+        for _ in range(_STARTS):
+            done = self._link.submit(folder.path.name)
+            ticks = 0
+            while not done.wait(TICK.total_seconds()):
+                ticks += 1
+                if stop.signal is not None:
+                    return
+                if ticks % _TICKS_PER_LOOK == 0 and folder.claim() is not None and not folder.keeper_lives():
+                    return
+            if folder.claim() is not None:
+                return
+        if folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id):
+            raise EnvironmentFault(
+                f"commands cannot be run: {_STARTS} times nobody took up command {spec.command_id}"
+                f" ({folder.error() or 'is the machine out of memory or processes?'})",
+                stop_reason="supervisor",
+            )
+
+    # -- settling --
+
+    def _settle(
+        self, folder: CommandFolder, spec: CommandSpec, stop: StopToken, *, if_never_started: Status
+    ) -> CommandResult:
+        """Wait for the end of a command that has a claim; claim one that has none."""
+        while True:
+            ending = folder.ending()
+            if ending is not None:
+                return self._ended(ending)
+            claim = folder.claim()
+            if claim is None:
+                if folder.take_claim("recovery", run_id=spec.run_id, command_id=spec.command_id):
+                    return self._result(if_never_started)
+                continue
+            if not folder.keeper_lives():
+                # it may have written its result just before it went
+                ending = folder.ending()
+                if ending is not None:
+                    return self._ended(ending)
+                return self._lost(folder, spec, "interrupted")
+            signal = stop.signal
+            if isinstance(signal, Superseded):
+                raise signal
+            if signal is not None:
+                folder.stop(claim, self._patience)
+                ending = folder.ending()
+                return self._ended(ending) if ending is not None else self._lost(folder, spec, "stopped")
+            folder.wait(claim, TICK)
+
+    def _end(self, folder: CommandFolder, run_id: str, command_id: str) -> bool:
+        """Make sure that nothing of a command runs or ever will; whether something did."""
+        if folder.claim() is None and folder.take_claim("recovery", run_id=run_id, command_id=command_id):
+            return False
+        claim = folder.claim()
+        if folder.ending() is not None or claim is None:
+            return False
+        if folder.keeper_lives():
+            folder.stop(claim, self._patience)
+            return True
+        return folder.kill_leftovers(command_id) > 0
+
+    def _lost(self, folder: CommandFolder, spec: CommandSpec, status: Status) -> CommandResult:
+        folder.kill_leftovers(spec.command_id)
+        return self._result(status, head=folder.partial_output())
+
+    def _ended(self, ending: Ending) -> CommandResult:
+        return self._result(
+            ending.status,
+            problem=ending.problem,
+            exit_code=ending.exit_code,
+            head=ending.head,
+            tail=ending.tail,
+            omitted_bytes=ending.omitted_bytes,
+            duration=ending.duration,
+            sandbox=ending.sandbox,
+        )
+
+    def _result(
+        self,
+        status: Status,
+        *,
+        problem: str | None = None,
+        exit_code: int | None = None,
+        head: bytes = b"",
+        tail: bytes = b"",
+        omitted_bytes: int = 0,
+        duration: timedelta = timedelta(0),
+        sandbox: str = "none",
+    ) -> CommandResult:
+        output, omitted_bytes = present(head, tail, omitted_bytes, self._mask)
+        if problem is not None:
+            output = self._mask(problem) + (f"\n{output}" if output else "")
+        return CommandResult(
+            status=status,
+            exit_code=exit_code,
+            output=output,
+            omitted_bytes=omitted_bytes,
+            duration=duration,
+            sandbox=sandbox,
+        )

@@ -1,0 +1,152 @@
+"""The supervisor: a detached process that runs the commands of one runner and outlives it. Standard library only.
+
+A line on its standard input names a folder of the commands' directory whose command is to run; a line ``done NAME``
+on its standard output says that nothing more will happen there. Per command it forks a keeper. At the end of the
+input (the runner closed it, or died) it lets running commands end, then exits. ``launch.py`` starts it.
+"""
+
+from __future__ import annotations
+
+# pathlib would double the start-up of the supervisor
+import os
+import select
+import signal
+import time
+
+from necrocode.commands.files import write_file
+from necrocode.commands.keeper import keep
+from necrocode.commands.processes import (
+    KILL_SECONDS,
+    PR_SET_CHILD_SUBREAPER,
+    WakePipe,
+    descendants,
+    kill_all,
+    machine,
+    only_wake,
+    prctl,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing costs a tenth of the start-up
+    from types import FrameType
+
+
+class Supervisor:
+    """Forks a keeper per line of input."""
+
+    def __init__(self, commands_dir: str) -> None:
+        self._commands_dir = commands_dir
+        self._keepers: dict[int, str] = {}
+        self._ending = False
+        self._wake = WakePipe(
+            {
+                signal.SIGCHLD: only_wake,
+                signal.SIGTERM: self._on_end,
+                signal.SIGINT: signal.SIG_IGN,
+                signal.SIGHUP: signal.SIG_IGN,
+            }
+        )
+
+    def serve(self) -> None:
+        """Until the end of the input (or SIGTERM) and of every command."""
+        os.set_blocking(0, False)
+        _send(1, f"ready {os.getpid()}\n")
+        poller = select.poll()
+        poller.register(0, select.POLLIN)
+        poller.register(self._wake.descriptor, select.POLLIN)
+        pending = b""
+        while self._keepers or not self._ending:
+            for descriptor, _ in poller.poll():
+                if descriptor != 0:
+                    self._wake.clear()
+                    continue
+                data = os.read(0, 65536)
+                if not data:
+                    self._ending = True
+                    poller.unregister(0)
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    self._fork_keeper(os.fsdecode(line))
+            self._reap()
+
+    def _on_end(self, _number: int, _frame: FrameType | None) -> None:
+        self._ending = True
+
+    def _fork_keeper(self, name: str) -> None:
+        try:
+            pid = os.fork()
+        except OSError:
+            _say(1, name)  # the runner sees that nobody claimed the command
+            return
+        if pid:
+            self._keepers[pid] = name
+            return
+        code = 1
+        try:
+            self._wake.close()
+            notify = os.dup(1)
+            null = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(null, descriptor)
+            os.close(null)
+            folder = f"{self._commands_dir}/{name}"
+            try:
+                keep(folder)
+                # said before the exit: tearing a process down takes longer than the runner should wait
+                _say(notify, name)
+                code = 0
+            except Exception as error:  # noqa: BLE001 - a bug or a full disk: leave a word about it
+                write_file(f"{folder}/error", f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            name = self._keepers.pop(pid, None)
+            if name is None:
+                continue
+            if wait_status != 0:
+                self._kill_strays()
+            _say(1, name)
+
+    def _kill_strays(self) -> None:
+        """A killed keeper's processes were handed to us, the next subreaper above it."""
+        until = time.monotonic() + KILL_SECONDS
+        while time.monotonic() < until:
+            strays = descendants(os.getpid(), without=set(self._keepers))
+            if not strays:
+                return
+            kill_all(strays)
+            for pid in strays:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    continue  # below another stray, whose end hands it to us
+            time.sleep(0.001)
+
+
+def _say(descriptor: int, name: str) -> None:
+    _send(descriptor, f"done {name}\n")
+
+
+def _send(descriptor: int, line: str) -> None:
+    try:
+        os.write(descriptor, os.fsencode(line))
+    except (BrokenPipeError, BlockingIOError):
+        return  # the runner is gone, or so far behind that it will look for itself
+
+
+def main(commands_dir: str) -> None:
+    """Detach (the caller's child exits at once), then serve."""
+    if os.fork():
+        os._exit(0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    os.set_blocking(1, False)
+    machine()  # read once, for every keeper to come
+    Supervisor(commands_dir).serve()

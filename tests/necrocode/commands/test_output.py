@@ -1,0 +1,57 @@
+"""How captured bytes are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from necrocode.commands.files import Capture
+from necrocode.commands.output import present
+
+
+def same(text: str) -> str:
+    return text
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 7, 10, 11, 64])
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_the_first_and_the_last_half_are_kept_however_the_bytes_come(tmp_path: Path, limit: int, step: int) -> None:
+    data = bytes(range(32, 96))
+    capture = Capture(str(tmp_path / "output"), limit)
+    for start in range(0, len(data), step):
+        capture.feed(data[start : start + step])
+    tail_bytes = capture.finish()
+    kept = (tmp_path / "output").read_bytes() if limit else b""
+    assert len(kept) == capture.head_bytes + tail_bytes == min(limit, len(data))
+    assert capture.omitted == len(data) - len(kept)
+    assert kept[: capture.head_bytes] == data[: limit // 2]
+    assert data.endswith(kept[capture.head_bytes :])
+
+
+def test_output_that_fits_is_whole() -> None:
+    assert present(b"a\xc3", b"\xa4b", 0, same) == ("aäb", 0)
+
+
+def test_left_out_bytes_are_said_on_a_line_of_their_own() -> None:
+    assert present(b"head", b"tail", 1234567, same) == ("head\n… 1,234,567 bytes left out …\ntail", 1234567)
+    assert present(b"head\n", b"", 3, same) == ("head\n… 3 bytes left out …\n", 3)
+    assert present(b"", b"tail", 3, same) == ("… 3 bytes left out …\ntail", 3)
+
+
+@pytest.mark.parametrize("character", ["ä", "€", "😀"])
+def test_no_character_is_halved(character: str) -> None:
+    raw = character.encode()
+    for cut in range(1, len(raw)):
+        head, tail = b"ok" + raw[:cut], raw[cut:] + b"ok"
+        assert present(head, tail, 10, same) == (f"ok\n… {10 + len(raw)} bytes left out …\nok", 10 + len(raw))
+    assert present(b"ok" + raw, raw + b"ok", 10, same)[0] == f"ok{character}\n… 10 bytes left out …\n{character}ok"
+
+
+def test_what_is_no_text_is_replaced() -> None:
+    assert present(b"a\x00b\xff\xfec", b"", 0, same)[0] == "a\ufffdb\ufffd\ufffdc"
+    assert present(b"\x80" * 8, b"\x80" * 8, 5, same)[1] == 5 + 3
+
+
+def test_the_whole_text_is_masked() -> None:
+    assert present(b"key=sec", b"ret!", 0, lambda text: text.replace("secret", "***"))[0] == "key=***!"
