@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 from necrocode.engine.effects import Json
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def canonical(value: Json) -> str:
@@ -30,18 +32,22 @@ def clean(value: Any, mask: Callable[[str], str]) -> Json:
     """``value`` as every supported database can store it, with each string masked.
 
     NUL characters and lone surrogates become U+FFFD and numbers that are not finite become ``None``: PostgreSQL takes
-    none of them, and the output of models and tests holds them all. Tuples become lists, as in JSON.
+    none of them, and the output of models and tests holds them all. Tuples become lists and keys are sorted, so that
+    the value is, its order included, the one that a replay reads back.
 
     Raises ``TypeError`` for a value that JSON cannot hold.
     """
     if isinstance(value, str):
         return mask(_storable(value))
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {_key(key, mask): clean(item, mask) for key, item in value.items()}
+        cleaned = {_key(key, mask): clean(item, mask) for key, item in value.items()}
+        return dict(sorted(cleaned.items())) if len(cleaned) > 1 else cleaned
     if isinstance(value, (list, tuple)):
         return [clean(item, mask) for item in value]
     raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
@@ -54,6 +60,5 @@ def _key(key: Any, mask: Callable[[str], str]) -> str:
 
 
 def _storable(text: str) -> str:
-    if text.isascii():
-        return text.replace("\0", "\ufffd")
-    return text.replace("\0", "\ufffd").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

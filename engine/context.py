@@ -249,10 +249,11 @@ class Context:
         number, doubtful = step.failed, step.in_doubt
 
         def once() -> Json:
-            nonlocal number, doubtful
+            nonlocal number
             number += 1
             attempt = Attempt(idempotency_key=token, number=number, epoch=self.epoch, stop=self.stop)
-            settle, doubtful = doubtful, isinstance(policy, Reconcile)
+            # A failed attempt may have happened all the same (a cut connection, a command whose snapshot failed).
+            settle = doubtful or (number > 1 and isinstance(policy, Reconcile | Adopt))
             if settle:
                 return _settle(policy, attempt, do, step.name)
             return do(attempt)

@@ -104,6 +104,11 @@ class Driver:
         if self._drive is not None:
             self._drive.request(self._interrupt)
 
+    @property
+    def stop(self) -> StopToken | None:
+        """What the present state's waits look at; ``None`` while nothing is driven."""
+        return self._drive.stop if self._drive is not None else None
+
     def drive(self, run_id: str, *, take_over: bool = False, force: bool = False) -> RunRecord:
         """Take ``run_id`` as far as it goes; returns it closed, parked or interrupted.
 
@@ -147,7 +152,8 @@ class _Drive:
         self._program = program
         self._visit = visit
         self._settings = settings
-        self._stop = StopToken()
+        #: Of the present state: each has its own, since not every state listens to every signal.
+        self.stop = StopToken()
         self._requests: list[StopSignal] = []
         self._timeout, self._deadline_at, self._recorded = _created(held)
 
@@ -195,7 +201,7 @@ class _Drive:
         return self.claim.run
 
     def _enter(self, settings: Mapping[str, Json]) -> Context:
-        self._stop = StopToken()
+        self.stop = StopToken()
         if self._listens_to("deadline"):
             self._arm_deadline()
         for signal in self._requests:
@@ -203,12 +209,12 @@ class _Drive:
         return self._context(settings)
 
     def _context(self, settings: Mapping[str, Json], scope: str | None = None) -> Context:
-        return Context(self.claim, self._visit, settings=settings, stop=self._stop, active=self._active, scope=scope)
+        return Context(self.claim, self._visit, settings=settings, stop=self.stop, active=self._active, scope=scope)
 
     def _tell(self, signal: StopSignal) -> None:
         if isinstance(signal, StopTriggered) and not self._listens_to(signal.trigger):
             return
-        self._stop.stop(signal)
+        self.stop.stop(signal)
 
     def _listens_to(self, trigger: str) -> bool:
         return trigger in self._program.lifecycle.triggers(self.claim.run.state)
@@ -224,10 +230,10 @@ class _Drive:
             left.append((self._deadline_at - datetime.now(UTC), f"it is past {self._deadline_at.isoformat()}"))
         if left:
             remaining, why = min(left)
-            self._stop.expire_after(remaining, StopTriggered("deadline", why, stop_reason="deadline"))
+            self.stop.expire_after(remaining, StopTriggered("deadline", why, stop_reason="deadline"))
 
     def _recover(self, settings: Mapping[str, Json]) -> None:
-        self._stop.check()
+        self.stop.check()
         context = self._context(settings, scope=f"resume-{self.claim.epoch}")
         patch = self._program.recover(context)
         self.claim.append([*context.take_pending(), Addition("lease", "resumed", {"patch": dict(patch)})])
@@ -258,7 +264,7 @@ class _Drive:
         if isinstance(fault, JournalError):
             # What cannot be written cannot be parked: the next process finds the run as it is.
             raise fault
-        self._stop = StopToken()
+        self.stop = StopToken()
         context = self._context({}, scope=f"park-{self.claim.epoch}")
         patch: Mapping[str, Json] = {}
         try:
@@ -323,19 +329,10 @@ def _created(held: Claim) -> tuple[timedelta | None, datetime | None, Mapping[st
     """Timeout, deadline and the settings recorded last."""
     journal, run_id = held.journal, held.run.run_id
     payload = journal.payload(journal.entry(run_id, 1))
-    settings = payload["settings"]
-    with journal.database.read() as connection:
-        row = connection.exec_driver_sql(
-            "SELECT seq FROM entries WHERE run_id = ? AND kind = 'warning' AND name = 'settings_changed' "
-            "ORDER BY seq DESC LIMIT 1",
-            (run_id,),
-        ).fetchone()
-    if row is not None:
-        settings = journal.payload(journal.entry(run_id, row[0]))["settings"]
     timeout = payload["timeout_seconds"]
     deadline = payload["deadline_at"]
     return (
         timedelta(seconds=timeout) if timeout is not None else None,
         datetime.fromisoformat(deadline) if deadline is not None else None,
-        settings,
+        journal.settings(run_id),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -47,7 +48,9 @@ class ProcessIdentity:
         return asdict(self)
 
     def is_alive(self) -> bool | None:
-        """Whether the process lives; ``None`` if that cannot be told from here (another host or PID namespace)."""
+        """Whether the process lives; ``None`` if that cannot be told from here (another host or PID namespace, or a
+        process that /proc hides).
+        """
         here = ProcessIdentity.current()
         if self.boot_id != here.boot_id:
             # The same host under another boot id was rebooted; another host's processes can't be seen.
@@ -55,7 +58,9 @@ class ProcessIdentity:
         if self.pid_namespace != here.pid_namespace:
             return None
         state, start_time = _stat(self.pid)
-        return start_time == self.start_time and state not in ("Z", "X", "")
+        if not state:
+            return _may_be_alive(self.pid)
+        return start_time == self.start_time and state not in ("Z", "X")
 
     def kill(self, timeout: timedelta) -> bool:
         """End the process with SIGKILL and wait until it is gone; False if it is not ours to end or is still there.
@@ -63,23 +68,24 @@ class ProcessIdentity:
         Works on a stopped process. Never hits another process that got the same pid: the pidfd is taken first and the
         identity checked after.
         """
-        if self.is_alive() is None:
+        if self.is_alive() is None or not hasattr(os, "pidfd_open"):
             return False
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return True
         try:
-            if not self.is_alive():
-                return True
+            if (alive := self.is_alive()) is not True:
+                return alive is False
             try:
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             except ProcessLookupError:
                 return True
             except PermissionError:
                 return False
-            ready, _, _ = select.select([descriptor], [], [], timeout.total_seconds())
-            return bool(ready)
+            ended = select.poll()
+            ended.register(descriptor, select.POLLIN)
+            return bool(ended.poll(timeout.total_seconds() * 1000))
         finally:
             os.close(descriptor)
 
@@ -108,6 +114,16 @@ def _stat(pid: int) -> tuple[str, int]:
     # The command name may hold spaces and parentheses: fields are counted after the last ')'.
     fields = text.rpartition(")")[2].split()
     return fields[0], int(fields[19])
+
+
+def _may_be_alive(pid: int) -> bool | None:
+    """False if there is no such process; ``None`` if there is one that /proc hides, or no /proc at all."""
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return None
 
 
 def _first_line(path: str) -> str:

@@ -181,6 +181,27 @@ class Journal:
             raise JournalDamaged(f"run {run_id}: the blob {digest} is missing")
         return inflate(row[0], row[1], digest)
 
+    def outcomes(self, run_id: str, name: str) -> list[Entry]:
+        """The outcomes of every effect called ``name``, in order."""
+        with self.database.read() as connection:
+            rows = connection.exec_driver_sql(
+                f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND kind = 'outcome' AND name = ? ORDER BY seq",
+                (run_id, name),
+            ).fetchall()
+        return [Entry(*row) for row in rows]
+
+    def settings(self, run_id: str) -> Mapping[str, Json]:
+        """The effective configuration that was recorded last. Raises :class:`RunNotFound`."""
+        self.run(run_id)
+        with self.database.read() as connection:
+            row = connection.exec_driver_sql(
+                "SELECT seq FROM entries WHERE run_id = ? AND kind = 'warning' AND name = 'settings_changed' "
+                "ORDER BY seq DESC LIMIT 1",
+                (run_id,),
+            ).fetchone()
+        settings: Mapping[str, Json] = self.payload(self.entry(run_id, row[0] if row else 1))["settings"]
+        return settings
+
     # --- requests from outside ---
 
     def request_cancel(self, run_id: str) -> None:

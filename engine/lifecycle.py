@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from transitions import EventData, Machine, MachineError
+from transitions import EventData, Machine
+from transitions import Transition as MachineTransition
 
 from necrocode.engine.errors import LifecycleError, NoTransition
 
@@ -50,9 +51,10 @@ class Lifecycle:
     ``guards`` maps the names used in the table to predicates. ``older`` maps each older version that can still be
     resumed to how its state names are called now (states that are missing keep their names).
 
-    Raises :class:`LifecycleError`, naming the row, for: a name used twice, an unknown state or guard, an unused
-    guard, a transition out of a terminal state, a state that cannot be reached, a trap (no way out, or no way to a
-    terminal state), and a guarded row that can never be tried because an unguarded one stands before it.
+    Raises :class:`LifecycleError`, naming the row, for: a name that is no identifier (it stands in diagrams too) or is
+    used twice, an unknown state or guard, an unused guard, a transition out of a terminal state, a state that cannot
+    be reached, a trap (no way out, or no way to a terminal state), a guarded row that can never be tried because an
+    unguarded one stands before it, and an older version whose states lead nowhere.
     """
 
     def __init__(
@@ -76,7 +78,10 @@ class Lifecycle:
         self.older: Mapping[int, Mapping[str, str]] = MappingProxyType(dict(older or {}))
         if len(self.states) != len(listed):
             raise LifecycleError(f"{name}: a state is declared twice")
-        self._validate()
+        self._validate_names()
+        self._validate_rows()
+        self._validate_reach()
+        self._validate_older()
         self._triggers = {
             state: frozenset(row.trigger for row in self.transitions if row.source == state) for state in self.states
         }
@@ -96,23 +101,16 @@ class Lifecycle:
 
         Nothing moves but a probe: committing the choice is the journal's business.
 
-        Raises :class:`NoTransition` if the trigger is not declared there or every guard refused.
+        Raises :class:`NoTransition` if the trigger is not declared there or every guard refused, and what a guard
+        raises.
         """
-        event = self._machine.events.get(trigger)
-        probe = SimpleNamespace(state=state)
-        try:
-            taken = event is not None and event.trigger(probe, data=data)
-        except MachineError as error:
-            raise NoTransition(f"{self.name}: {trigger!r} is not declared from {state!r}") from error
-        if not taken:
-            raise NoTransition(
-                f"{self.name}: no transition {trigger!r} from {state!r}: undeclared, or its guards refuse"
-            )
-        return next(
-            row
-            for row in self.transitions
-            if row.source == state and row.trigger == trigger and row.target == probe.state and self._holds(row, data)
-        )
+        if trigger not in self._triggers[state]:
+            raise NoTransition(f"{self.name}: {trigger!r} is not declared from {state!r}")
+        probe = _Probe(state)
+        self._machine.events[trigger].trigger(probe, data=data)
+        if probe.row is None:
+            raise NoTransition(f"{self.name}: every guard of {trigger!r} from {state!r} refuses")
+        return probe.row
 
     def mapped(self, version: int, state: str) -> str:
         """What ``state`` of a run of lifecycle version ``version`` is called here.
@@ -133,11 +131,12 @@ class Lifecycle:
             raise LifecycleError(f"version {version} of {self.name!r} has a state {state!r} that is no longer known")
         return now
 
-    def _holds(self, row: Transition, data: Mapping[str, Any]) -> bool:
-        return row.guard is None or self.guards[row.guard](data)
+    def names(self, state: str) -> frozenset[str]:
+        """What ``state`` is called here and was called in older versions."""
+        return frozenset({state} | {was for older in self.older.values() for was, now in older.items() if now == state})
 
     def _build(self) -> Machine:
-        machine = Machine(
+        machine = _ChoosingMachine(
             model=None,
             states=list(self.states),
             initial=self.initial,
@@ -149,22 +148,21 @@ class Lifecycle:
                 row.trigger,
                 row.source,
                 row.target,
-                conditions=[self._condition(self.guards[row.guard])] if row.guard else None,
+                conditions=[_condition(self.guards[row.guard])] if row.guard else None,
+                row=row,
             )
         return machine
 
-    @staticmethod
-    def _condition(guard: Guard) -> Callable[[EventData], bool]:
-        def condition(event: EventData) -> bool:
-            return guard(event.kwargs["data"])
-
-        return condition
-
-    def _validate(self) -> None:
+    def _validate_names(self) -> None:
+        for name in (*self.states, *(row.trigger for row in self.transitions)):
+            if not name.isidentifier():
+                raise LifecycleError(f"{self.name}: {name!r} is no identifier")
         if self.initial not in self.states:
             raise LifecycleError(f"{self.name}: the initial state {self.initial!r} is not declared")
         if not self.terminal:
             raise LifecycleError(f"{self.name}: no state is terminal")
+
+    def _validate_rows(self) -> None:
         open_triggers: set[tuple[str, str]] = set()
         seen: set[Transition] = set()
         for row in self.transitions:
@@ -186,7 +184,6 @@ class Lifecycle:
         unused = set(self.guards) - {row.guard for row in self.transitions}
         if unused:
             raise LifecycleError(f"{self.name}: unused guards {sorted(unused)}")
-        self._validate_reach()
 
     def _validate_reach(self) -> None:
         forward: dict[str, set[str]] = {state: set() for state in self.states}
@@ -200,6 +197,52 @@ class Lifecycle:
         trapped = set(self.states) - _closure(set(self.terminal), backward)
         if trapped:
             raise LifecycleError(f"{self.name}: no way to a terminal state from {sorted(trapped)}")
+
+    def _validate_older(self) -> None:
+        for version, mapping in self.older.items():
+            if version >= self.version:
+                raise LifecycleError(f"{self.name}: version {version} is not older than {self.version}")
+            for was, now in mapping.items():
+                if now not in self.states:
+                    raise LifecycleError(f"{self.name}: version {version} maps {was!r} to an unknown state {now!r}")
+                if self.states[now].terminal:
+                    raise LifecycleError(f"{self.name}: version {version} maps {was!r} to the terminal state {now!r}")
+
+
+class _Probe:
+    """Stands in for the model of a machine that chooses and never moves."""
+
+    __slots__ = ("row", "state")
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        self.row: Transition | None = None
+
+
+class _Choice(MachineTransition):
+    """A row that is chosen but not carried out: memory must not run ahead of the disk."""
+
+    def __init__(self, *args: Any, row: Transition, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._row = row
+
+    def execute(self, event_data: EventData) -> bool:
+        if not self._eval_conditions(event_data):
+            return False
+        event_data.model.row = self._row
+        return True
+
+
+class _ChoosingMachine(Machine):
+    transition_cls = _Choice
+
+
+def _condition(guard: Guard) -> Callable[[EventData], bool]:
+    def condition(event: EventData) -> bool:
+        # transitions compares with True: any other true value would refuse
+        return bool(guard(event.kwargs["data"]))
+
+    return condition
 
 
 def _closure(start: set[str], edges: Mapping[str, set[str]]) -> set[str]:

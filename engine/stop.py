@@ -10,13 +10,15 @@ from necrocode.engine.errors import StopSignal, Superseded
 
 
 class StopToken:
-    """Set once by whoever wants the work to end; looked at by whoever does it. Safe between threads.
+    """Set once by whoever wants the work to end; looked at by whoever does it. Safe between threads, but not in a
+    signal handler: there, hand the signal to another thread.
 
     A deadline, if one is given, counts on the monotonic clock.
     """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        #: Made by the first wait: most tokens are only looked at.
+        self._event: threading.Event | None = None
         self._signal: StopSignal | None = None
         self._lock = threading.Lock()
         self._deadline: tuple[float, StopSignal] | None = None
@@ -26,7 +28,8 @@ class StopToken:
         with self._lock:
             if self._signal is None or isinstance(signal, Superseded):
                 self._signal = signal
-            self._event.set()
+            if self._event is not None:
+                self._event.set()
 
     def expire_after(self, remaining: timedelta, signal: StopSignal) -> None:
         """From ``remaining`` on, :meth:`check` raises ``signal``. A later call replaces the former deadline."""
@@ -54,7 +57,8 @@ class StopToken:
         """Raise the signal, if one was sent or the deadline has passed."""
         signal = self.signal
         if signal is not None:
-            raise signal
+            # Raised again and again by every look: the traceback of the look before is no part of it.
+            raise signal.with_traceback(None)
 
     def wait(self, duration: timedelta) -> bool:
         """Sleep up to ``duration``; wake early and return True if the work should end."""
@@ -62,5 +66,10 @@ class StopToken:
         left = self.remaining
         if left is not None:
             seconds = min(seconds, left.total_seconds())
+        with self._lock:
+            if self._event is None:
+                self._event = threading.Event()
+                if self._signal is not None:
+                    self._event.set()
         self._event.wait(max(0.0, seconds))
         return self.signal is not None

@@ -107,4 +107,5 @@ def _tenure_key(ctx: Context, tenure: int) -> str:
 
 def _repository(ctx: Context) -> str:
     task = task_of(ctx)
-    return task.repository or task.slot_path or ""
+    # empty: the origin of the task's own folder
+    return task.repository or ""

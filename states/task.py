@@ -12,6 +12,7 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Command = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@]*:[^/@]+@")
 _BRANCH_RULES = (
     (r"[\x00-\x20\x7f~^:?*\[\\]", "a space, a control character or one of ~ ^ : ? * [ \\"),
     (r"\.\.|@\{|//", "'..', '@{' or '//'"),
@@ -89,6 +90,8 @@ class TaskContext(BaseModel):
 
     @model_validator(mode="after")
     def _has_a_repository(self) -> TaskContext:
+        if _PASSWORD.match(self.repository or ""):
+            raise ValueError("the repository's URL must hold no password: use GIT_TOKEN or git's credential helpers")
         if self.repository is None and self.slot_path is None:
             raise ValueError("one of repo_url (or metadata.repo_url) and slot_path is required")
         if self.deadline_at is not None and self.deadline_at.tzinfo is None:

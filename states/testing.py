@@ -22,7 +22,7 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
     task, tests = task_of(ctx), list[dict[str, Json]]()
     if not task.test_commands:
         ctx.warn("no_tests", {"message": "the task names no test commands: nothing was tested"})
-    limit = timedelta(seconds=ctx.settings["test_timeout_seconds"])
+    limit = timedelta(seconds=ctx.settings["command_timeout_seconds"])
     for command in task.test_commands:
         ended = run_command(ctx, ports, "test", command, timeout=limit)
         if ended.status == "not_started" or ended.exit_code == NOT_FOUND:

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text),
         sa.Column("loan_key", sa.Text),
         sa.Column("holder", sa.Text),
+        sa.Column("former_run", sa.Text),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("slot_id", name="pk_slots"),
@@ -30,18 +31,17 @@ def upgrade() -> None:
     op.create_index("ix_slots_repo_key", "slots", ["repo_key"])
     op.create_table(
         "loans",
-        sa.Column("loan_key", sa.Text, nullable=False),
         sa.Column("slot_id", sa.Text, nullable=False),
         sa.Column("generation", sa.Integer, nullable=False),
+        sa.Column("loan_key", sa.Text, nullable=False),
         sa.Column("run_id", sa.Text, nullable=False),
         sa.Column("lent_at", sa.BigInteger, nullable=False),
         sa.Column("renewed_at", sa.BigInteger, nullable=False),
         sa.Column("ended_at", sa.BigInteger),
         sa.Column("ended_by", sa.Text),
-        sa.PrimaryKeyConstraint("loan_key", name="pk_loans"),
-        sa.UniqueConstraint("slot_id", "generation", name="uq_loans_slot_id_generation"),
+        sa.PrimaryKeyConstraint("slot_id", "generation", name="pk_loans"),
     )
-    op.create_index("ix_loans_slot_id", "loans", ["slot_id"])
+    op.create_index("ix_loans_loan_key", "loans", ["loan_key"])
     op.create_index("ix_loans_run_id", "loans", ["run_id"])
     op.create_table(
         "tasks",
@@ -101,6 +101,7 @@ def upgrade() -> None:
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("uri", sa.Text, nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("sha256", sa.Text, nullable=False),
         sa.Column("metadata", sa.Text, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_task_artifacts"),

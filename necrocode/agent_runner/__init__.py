@@ -1,0 +1,1 @@
+"""The older import paths, kept for those who use them."""

@@ -1,0 +1,5 @@
+"""Older path of :mod:`necrocode.config`."""
+
+from necrocode.config import LLMConfig, RunnerConfig
+
+__all__ = ["LLMConfig", "RunnerConfig"]

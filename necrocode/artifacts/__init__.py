@@ -1,0 +1,1 @@
+"""Artifact stores: where diffs, logs and test results are kept."""

@@ -1,0 +1,236 @@
+"""The artifact store of a machine with no servers: a content-addressed folder and a table of what is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from necrocode.embedded.instants import from_microseconds, to_microseconds
+from necrocode.embedded.schema import artifacts
+from necrocode.engine.canonical import canonical
+from necrocode.engine.database import Database
+from necrocode.engine.errors import EnvironmentFault
+from necrocode.errors import NotFound
+from necrocode.states.ports import Artifact
+
+#: A file that is being written is abandoned after this.
+_ABANDONED = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """One upload."""
+
+    #: The idempotency key it came with.
+    key: str
+    name: str
+    artifact: Artifact
+
+
+class LocalArtifacts:
+    """Implements the port :class:`necrocode.states.ports.ArtifactStore` on ``<folder>/sha256/ab/cdef…``.
+
+    Equal contents are stored once. A file is complete and synced before its row exists; files without a row are swept.
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder.absolute()
+
+    def upload(
+        self, content: bytes, *, type: str, name: str, metadata: Mapping[str, Any], at: datetime, key: str
+    ) -> Artifact:
+        """Keep ``content``; the same ``key`` again gives the first artifact. Raises :class:`EnvironmentFault`."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        with self._database.read() as connection:
+            known = self._row(connection, key)
+        if known is not None and self._path(known.sha256).is_file():
+            return self._artifact(known)
+        with self._written(sha256, content) as temporary, self._database.write() as connection:
+            # placed and counted under one lock, so that no delete of equal contents comes between
+            known = self._row(connection, key)
+            if known is not None and known.sha256 != sha256:
+                return self._artifact(known)
+            self._place(temporary, self._path(sha256))
+            if known is None:
+                connection.execute(
+                    insert(artifacts).values(
+                        idempotency_key=key,
+                        sha256=sha256,
+                        name=name,
+                        type=type,
+                        size_bytes=len(content),
+                        metadata=canonical(dict(metadata)),
+                        created_at=to_microseconds(at),
+                    )
+                )
+                known = self._row(connection, key)
+        assert known is not None
+        return self._artifact(known)
+
+    def download(self, uri: str) -> bytes:
+        """The bytes. Raises :class:`NotFound`, :class:`EnvironmentFault` if they are not those that were uploaded."""
+        sha256 = self._sha256(uri)
+        try:
+            content = self._path(sha256).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"there is no artifact {uri}") from None
+        except OSError as error:
+            raise _fault(f"the artifact {uri} cannot be read", error) from error
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise EnvironmentFault(
+                f"the artifact {uri} is damaged: its bytes have another hash", stop_reason="artifacts"
+            )
+        return content
+
+    def list_artifacts(
+        self, *, type: str | None = None, run_id: str | None = None, before: datetime | None = None
+    ) -> list[StoredArtifact]:
+        """Uploads, oldest first: of a ``type``, of a run (its ``metadata["run_id"]``), older than ``before``."""
+        query = select(artifacts).order_by(artifacts.c.created_at, artifacts.c.idempotency_key)
+        if type is not None:
+            query = query.where(artifacts.c.type == type)
+        if before is not None:
+            query = query.where(artifacts.c.created_at < to_microseconds(before))
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        found = [StoredArtifact(row.idempotency_key, row.name, self._artifact(row)) for row in rows]
+        return [one for one in found if run_id is None or one.artifact.metadata.get("run_id") == run_id]
+
+    def metadata(self, uri: str) -> list[StoredArtifact]:
+        """The uploads that have these contents, oldest first. Raises :class:`NotFound`."""
+        query = select(artifacts).where(artifacts.c.sha256 == self._sha256(uri)).order_by(artifacts.c.created_at)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            raise NotFound(f"there is no artifact {uri}")
+        return [StoredArtifact(row.idempotency_key, row.name, self._artifact(row)) for row in rows]
+
+    def delete(self, key: str) -> int:
+        """Forget one upload, and its file if nothing else has the same contents.
+
+        Returns the bytes that were freed; 0 if there was no such upload.
+        """
+        with self._database.write() as connection:
+            row = self._row(connection, key)
+            if row is None:
+                return 0
+            connection.execute(delete(artifacts).where(artifacts.c.idempotency_key == key))
+            others = connection.execute(
+                select(artifacts.c.idempotency_key).where(artifacts.c.sha256 == row.sha256).limit(1)
+            ).first()
+            if others is not None:
+                return 0
+            with self._explained():
+                self._path(row.sha256).unlink(missing_ok=True)
+            return int(row.size_bytes)
+
+    def sweep(self) -> int:
+        """Remove what deaths left behind: unfinished files, and files of no upload. Returns the bytes freed."""
+        freed = 0
+        with self._database.write() as connection, self._explained():
+            counted = set(connection.execute(select(artifacts.c.sha256)).scalars())
+            for path in sorted(self._folder.glob("sha256/*/*")):
+                size = path.stat().st_size
+                if path.parent.name + path.name not in counted:
+                    path.unlink(missing_ok=True)
+                    freed += size
+            for path in sorted(self._folder.glob("writing/*")):
+                status = path.stat()
+                if time.time() - status.st_mtime > _ABANDONED.total_seconds():
+                    path.unlink(missing_ok=True)
+                    freed += status.st_size
+        return freed
+
+    def health_check(self) -> None:
+        """Raises what :class:`Database` raises, or :class:`EnvironmentFault`, if the store cannot be used."""
+        self._database.revision()
+        with self._explained():
+            _folder(self._folder / "writing")
+
+    def _row(self, connection: Connection, key: str) -> Row[Any] | None:
+        return connection.execute(select(artifacts).where(artifacts.c.idempotency_key == key)).one_or_none()
+
+    def _artifact(self, row: Row[Any]) -> Artifact:
+        return Artifact(
+            type=row.type,
+            uri=self._path(row.sha256).as_uri(),
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            created_at=from_microseconds(row.created_at),
+            metadata=json.loads(row.metadata),
+        )
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / "sha256" / sha256[:2] / sha256[2:]
+
+    def _sha256(self, uri: str) -> str:
+        """The hash that ``uri`` names: nothing outside the folder is ever opened."""
+        parts = urlsplit(uri)
+        path = Path(unquote(parts.path))
+        sha256 = path.parent.name + path.name
+        is_hash = len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
+        if parts.scheme != "file" or parts.netloc or not is_hash or path != self._path(sha256):
+            raise NotFound(f"there is no artifact {uri}: it is not in {self._folder}")
+        return sha256
+
+    @contextlib.contextmanager
+    def _written(self, sha256: str, content: bytes) -> Iterator[Path]:
+        """A synced file with ``content`` beside its place; gone at the end, if it was not moved there."""
+        with self._explained():
+            writing = _folder(self._folder / "writing")
+            temporary = writing / f"{sha256}.{os.getpid()}.{os.urandom(4).hex()}"
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with self._explained(), os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _place(self, temporary: Path, path: Path) -> None:
+        with self._explained():
+            _folder(path.parent)
+            temporary.rename(path)
+            _sync(path.parent)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _fault(f"the artifact store {self._folder} cannot be written", error) from error
+
+
+def _folder(path: Path) -> Path:
+    """``path``, made if missing, each new folder synced into its parent."""
+    if not path.is_dir():
+        _folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        _sync(path.parent)
+    return path
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fault(what: str, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(f"{what}: {error.strerror or error}", stop_reason="artifacts")

@@ -1,0 +1,101 @@
+"""An artifact store somewhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from necrocode.engine.errors import EnvironmentFault
+from necrocode.rest import Call, Service, Token
+from necrocode.states.ports import Artifact
+
+#: Bytes.
+MAX_DOWNLOAD = 256 * 1024 * 1024
+
+
+class ArtifactStoreClient:
+    """Implements the port :class:`necrocode.states.ports.ArtifactStore` over REST; raises as :class:`Service` says.
+
+    ====================================  ====================================================
+    call                                  body
+    ====================================  ====================================================
+    ``POST /artifacts``                   multipart ``file``, ``type``, ``metadata`` (JSON); answers ``{uri}``
+    ``GET {uri}``                         answers the bytes
+    ``GET /artifacts/metadata?uri=``      answers JSON
+    ``GET /health``                       answers 200
+    ====================================  ====================================================
+
+    A ``uri`` may be a whole http or https URL (only the store's own origin gets the token) or a path below the store.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: Token = None,
+        *,
+        timeout: timedelta = timedelta(seconds=120),
+        mask: Callable[[str], str] = str,
+        epoch: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``epoch`` gives the run's epoch for the ``X-Necrocode-Epoch`` header."""
+        self._service = Service("artifact store", base_url, token=token, timeout=timeout, mask=mask)
+        self._epoch = epoch
+
+    def upload(
+        self, content: bytes, *, type: str, name: str, metadata: Mapping[str, Any], at: datetime, key: str
+    ) -> Artifact:
+        """Keep ``content``."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        about = {**metadata, "name": name, "sha256": sha256, "created_at": at.timestamp()}
+        answer = self._service.call(
+            Call(
+                f"upload {name}",
+                "POST",
+                "/artifacts",
+                files={"file": (name, content, "application/octet-stream")},
+                fields={"type": type, "metadata": json.dumps(about)},
+                key=key,
+                epoch=self._epoch(),
+            )
+        )
+        return Artifact(
+            type=type,
+            uri=answer.text("uri"),
+            size_bytes=len(content),
+            sha256=sha256,
+            created_at=at,
+            metadata=dict(metadata),
+        )
+
+    def download(self, uri: str) -> bytes:
+        """The bytes, at most :data:`MAX_DOWNLOAD`. Raises :class:`NotFound`."""
+        call = Call("download an artifact", "GET", self._place(uri), max_bytes=MAX_DOWNLOAD)
+        return self._service.call(call).content
+
+    def metadata(self, uri: str) -> Mapping[str, Any]:
+        """What the store knows of the artifact. Raises :class:`NotFound`."""
+        call = Call("get an artifact's metadata", "GET", "/artifacts/metadata", params={"uri": uri})
+        return self._service.call(call).mapping()
+
+    def health_check(self) -> None:
+        """Raises if the store is not there."""
+        self._service.health_check()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._service.close()
+
+    def _place(self, uri: str) -> str:
+        scheme = urlsplit(uri).scheme
+        if scheme in ("http", "https"):
+            return uri
+        if scheme:
+            raise EnvironmentFault(
+                f"artifact store: download an artifact: {uri} cannot be fetched over REST (its scheme is {scheme!r})",
+                stop_reason="service_request",
+            )
+        return uri if uri.startswith("/") else f"/{uri}"

@@ -1,0 +1,95 @@
+"""``necrocode run``: tasks from their files to pushed branches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from necrocode import exits
+from necrocode.cli.session import common, json_option, leave, note, opened
+
+if TYPE_CHECKING:
+    from necrocode.states.task import TaskContext
+
+
+@click.command("run")
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK…")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, help="How many tasks to work on at once.")
+@click.option("--new", is_flag=True, help="Begin another run; refused while the present one has not ended.")
+@click.option("--recover", is_flag=True, help="First go on with runs whose process died or that parked.")
+@click.option("--branch", help="The branch to push to, instead of the task's.")
+@click.option("--push/--no-push", default=None, help="Whether to push; if not, the commit is kept as an artifact.")
+@click.option("--model", "llm_model", help="The model to ask.")
+@click.option("--endpoint", "llm_endpoint", help="An OpenAI-compatible endpoint, up to /v1.")
+@click.option("--sandbox", type=click.Choice(["auto", "required", "off"]), help="How commands are confined.")
+@click.option("--network/--no-network", default=None, help="Whether commands may use the network.")
+@click.option("--force", is_flag=True, help="Drive a run that was parked as poison.")
+@click.option("--take-over", is_flag=True, help="Take the run from a process that does not answer any more.")
+@json_option
+@common
+def command(
+    tasks: tuple[str, ...],
+    jobs: int,
+    new: bool,
+    recover: bool,
+    branch: str | None,
+    push: bool | None,
+    llm_model: str | None,
+    llm_endpoint: str | None,
+    sandbox: str | None,
+    network: bool | None,
+    force: bool,
+    take_over: bool,
+    as_json: bool,
+    config_file: Path | None,
+    home: Path | None,
+) -> None:
+    """Take each TASK (a JSON or YAML file; - is stdin) from its file to a pushed branch.
+
+    A task that has a run already goes on with it. Killed in the middle, the same command goes on where it stopped.
+    """
+    from necrocode.cli.driving import Job, drive_all, recoverable
+    from necrocode.errors import InvalidInput, Problem
+    from necrocode.task_file import load_tasks
+
+    loaded = [each for name in tasks for each in load_tasks(Path(name))]
+    if branch is not None and len(loaded) > 1:
+        raise InvalidInput("--branch", [Problem("", "names one branch, but there are several tasks")])
+    with opened(
+        config_file,
+        home,
+        push=push,
+        llm_model=llm_model,
+        llm_endpoint=llm_endpoint,
+        sandbox=sandbox,
+        network=network,
+    ) as runner:
+        for each in loaded:
+            for warning in each.warnings:
+                note(f"warning: {warning}")
+        wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
+        begun = [runner.begin(task, new=new) for task in wanted]
+        job_list = [Job(run.run_id, attached=run.epoch > 0) for run in begun]
+        own = {job.run_id for job in job_list}
+        orphans = [orphan for orphan in runner.orphans() if orphan.run.run_id not in own]
+        died = [orphan for orphan in orphans if orphan.why in ("died", "parked")]
+        if recover:
+            job_list = [Job(orphan.run.run_id, attached=True) for orphan in recoverable(orphans)] + job_list
+        elif died:
+            note(f"{len(died)} other runs are unfinished; 'necrocode resume --all' goes on with them")
+        codes = drive_all(runner, job_list, jobs=jobs, as_json=as_json, force=force, take_over=take_over)
+    leave(exits.worst(codes))
+
+
+def with_branch(task: TaskContext, branch: str) -> TaskContext:
+    """The task with another branch, checked like one from a file."""
+    from pydantic import ValidationError
+
+    from necrocode.errors import InvalidInput, Problem
+
+    try:
+        return type(task).model_validate({**task.model_dump(), "branch_name": branch})
+    except ValidationError as error:
+        raise InvalidInput("--branch", [Problem("", str(error.errors()[0]["msg"]))]) from error

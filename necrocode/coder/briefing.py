@@ -1,0 +1,106 @@
+"""The first messages of a conversation, and the one that reports failed tests. Texts stand in ``prompts/``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+from necrocode.coder.tools.beneath import Beneath, Refused
+from necrocode.coder.tools.ignored import outline
+from necrocode.states.ports import CoderWork, TestResult
+
+#: Bytes of the list of files in the first message.
+LISTED_BYTES = 1_000
+LISTED_ENTRIES = 60
+#: Bytes of the repository's own instructions that are passed on.
+INSTRUCTION_BYTES = 6_000
+#: Characters of all failed tests' output together, and of one of them.
+FEEDBACK_CHARACTERS = 12_000
+FEEDBACK_EACH = 6_000
+
+INSTRUCTIONS = "AGENTS.md"
+
+
+def system_prompt(mode: str) -> str:
+    """The system prompt for ``tools`` or ``json``."""
+    return _text("system_json.md" if mode == "json" else "system.md").strip()
+
+
+def task_message(work: CoderWork) -> str:
+    """The task as the first user message. Reads the slot: to be recorded by the caller."""
+    task = work.task
+    with Beneath(work.slot_path) as folder:
+        files = outline(folder, max_entries=LISTED_ENTRIES, max_bytes=LISTED_BYTES)
+        instructions = _instructions(folder)
+    conflicts = ""
+    if work.conflicts:
+        conflicts = _section(
+            "Conflicts: earlier work was moved onto a newer base; these files hold conflict markers to resolve",
+            _list(work.conflicts),
+        )
+    return _fill(
+        "task.md",
+        title=task.title,
+        description=task.description,
+        criteria=_section("Acceptance criteria", _list(task.acceptance_criteria)),
+        tests=_section("The tests that will be run", _list([f"`{command}`" for command in task.test_commands])),
+        related=_section("Files to look at first", _list(task.related_files)),
+        conflicts=conflicts,
+        instructions=_section(f"The repository's own instructions ({INSTRUCTIONS})", instructions),
+        files="\n".join(files) or "(it is empty)",
+    )
+
+
+def feedback_message(feedback: Sequence[TestResult], attempt: int) -> str:
+    """Failed tests as a user message: failures first, their output bounded, then the names of those that passed.
+
+    ``attempt`` is the one that failed.
+    """
+    failed = [result for result in feedback if not result.passed]
+    passed = [result for result in feedback if result.passed]
+    each = min(FEEDBACK_EACH, FEEDBACK_CHARACTERS // max(1, len(failed)))
+    parts = [f"`{result.command}`: {_how(result)}\n```\n{_ends(result.output, each)}\n```" for result in failed]
+    parts += [f"`{result.command}`: passed" for result in passed]
+    return _fill("feedback.md", attempt=str(attempt), results="\n\n".join(parts) or "(no results)").strip()
+
+
+def _how(result: TestResult) -> str:
+    return f"exit code {result.exit_code}" if result.status == "exited" else result.status
+
+
+def _ends(text: str, size: int) -> str:
+    """Head and tail of ``text``: what failed first and the totals usually stand there."""
+    if len(text) <= size:
+        return text.strip("\n")
+    head, tail = size // 3, size - size // 3
+    return f"{text[:head]}\n… {len(text) - size} characters left out …\n{text[-tail:]}".strip("\n")
+
+
+def _instructions(folder: Beneath) -> str:
+    try:
+        content, _ = folder.read(INSTRUCTIONS)
+    except Refused:
+        return ""  # most repositories have none
+    text = content[:INSTRUCTION_BYTES].decode("utf-8", "replace").strip()
+    left = len(content) - INSTRUCTION_BYTES
+    return text + (f"\n… {left} more bytes in {INSTRUCTIONS}" if left > 0 else "")
+
+
+def _section(title: str, body: str) -> str:
+    return f"\n## {title}\n\n{body}\n" if body else ""
+
+
+def _list(entries: Sequence[str]) -> str:
+    return "\n".join(f"- {entry}" for entry in entries)
+
+
+def _fill(name: str, **values: str) -> str:
+    # substitute, not safe_substitute: a variable that nobody fills is a mistake
+    return Template(_text(name)).substitute(values)
+
+
+@functools.cache
+def _text(name: str) -> str:
+    return (Path(__file__).parent / "prompts" / name).read_text(encoding="utf-8")

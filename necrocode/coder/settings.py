@@ -1,0 +1,66 @@
+"""What a coder is told once, and what it tells while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from necrocode.engine.retry import RetryPolicy
+
+ToolMode: TypeAlias = Literal["auto", "tools", "json"]
+
+
+LLM_RETRY = RetryPolicy(attempts=4, first_wait=timedelta(seconds=2))
+
+
+@dataclass(frozen=True, slots=True)
+class CoderSettings:
+    """Settings of one run, frozen with it. Limits count over all attempts of the run."""
+
+    model: str
+    #: Tokens that one answer may have.
+    answer_tokens: int = 4000
+    #: From dialling to the last byte of one answer.
+    llm_timeout: timedelta = timedelta(seconds=120)
+    llm_retry: RetryPolicy = LLM_RETRY
+    #: Answers of the model.
+    max_turns: int = 100
+    #: Prompt and answer tokens of all turns together; the task's own ``max_tokens`` counts too. ``None``: no limit.
+    max_total_tokens: int | None = None
+    #: Money; needs the prices.
+    max_cost: Decimal | None = None
+    #: Price of a million prompt tokens, and of a million answer tokens, in ``max_cost``'s currency.
+    price_in: Decimal | None = None
+    price_out: Decimal | None = None
+    command_timeout: timedelta = timedelta(seconds=120)
+    #: What the model may ask for at most.
+    max_command_timeout: timedelta = timedelta(minutes=30)
+    #: Bytes of a command's output that are kept, and shown to the model.
+    max_output_bytes: int = 16_384
+    #: Whether commands may use the network.
+    network: bool = False
+    #: ``tools`` (function calling), ``json`` (one document an answer), ``auto`` (tools until they are refused).
+    tool_mode: ToolMode = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """What the coder begins to do now. Never sent for what is only replayed."""
+
+    #: The turn it is in, from 1.
+    turn: int
+    #: ``model`` while an answer is waited for, else the tool's name.
+    doing: str
+    #: The command, path or pattern, on one line of at most 120 characters; not masked.
+    detail: str
+    #: Tokens so far, of all turns together.
+    tokens_in: int
+    tokens_out: int
+    #: ``None`` without prices.
+    cost: Decimal | None
+
+
+Progress: TypeAlias = Callable[[ProgressEvent], None]

@@ -1,0 +1,291 @@
+"""The configuration: every setting, with its default and its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from necrocode.home import default_home
+
+PREFIX = "NECROCODE_"
+PLAIN_NAMES = {
+    "TASK_REGISTRY_URL": "task_registry_url",
+    "REPO_POOL_URL": "repo_pool_url",
+    "ARTIFACT_STORE_URL": "artifact_store_url",
+    "RUNNER_LOG_LEVEL": "log_level",
+    "RUNNER_TIMEOUT": "default_timeout_seconds",
+}
+"""Environment variables without the prefix, and the settings they stand for. The prefixed name counts first."""
+
+
+def _service_url(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not host or any(character.isspace() for character in url):
+        raise ValueError("must be a URL such as https://host:port/path")
+    if parts.username or parts.password:
+        raise ValueError("must hold no user name or password: give the token by its own setting")
+    if parts.query or parts.fragment:
+        raise ValueError("must hold no '?' or '#'")
+    return url.rstrip("/")
+
+
+def _env_name(name: str) -> str:
+    import re
+
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("must be the name of an environment variable")
+    return name
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _one_line(text: str) -> str:
+    if any(character in text for character in "\r\n\0<>"):
+        raise ValueError("must be one line, without '<' and '>'")
+    return text
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return Path.cwd() / path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"cannot be expanded: {error}") from None
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+ServiceUrl = Annotated[Text, AfterValidator(_service_url)]
+EnvName = Annotated[Text, AfterValidator(_env_name)]
+OneLine = Annotated[Text, AfterValidator(_one_line)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Retries = Annotated[int, Field(ge=0, le=100)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
+Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class ModelPrice(BaseModel):
+    """What a model costs, in US dollars for a million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Money
+    output: Money
+
+
+class LLMConfig(BaseModel):
+    """Where the model is and how it is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    api_key: SecretStr | None = None
+    model: Text = "gpt-4"
+    #: Of an OpenAI-compatible service, up to and without ``/chat/completions``; ``None``: OpenAI's own.
+    endpoint: ServiceUrl | None = None
+    timeout_seconds: Seconds = 120
+    #: Of one answer.
+    max_tokens: Count = 4000
+
+
+_ENVIRONMENT: ContextVar[Mapping[str, str] | None] = ContextVar("environment", default=None)
+"""What stands for ``os.environ`` while settings are read; ``None``: itself."""
+
+
+class RunnerConfig(BaseSettings):
+    """Every setting of the runner.
+
+    ``RunnerConfig(...)`` takes keyword arguments, then the environment, then the defaults; configuration files are
+    :func:`necrocode.config_sources.load_config`'s. Raises pydantic's ``ValidationError`` with every problem.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=False, hide_input_in_errors=True)
+
+    # --- where things are
+    #: The folder of the journal, slots and artifacts.
+    home: Folder = Field(default_factory=lambda: default_home(environment()))
+    task_registry_url: ServiceUrl | None = None
+    repo_pool_url: ServiceUrl | None = None
+    artifact_store_url: ServiceUrl | None = None
+    #: The older file-based registry.
+    task_registry_dir: Folder | None = None
+    #: A mounted folder of secrets, a file each, named like the environment variable it stands for.
+    secrets_dir: Folder | None = None
+
+    # --- credentials: the values, or the environment variables that hold them
+    llm_api_key: SecretStr | None = None
+    llm_api_key_env_var: EnvName = "LLM_API_KEY"
+    git_token_env_var: EnvName = "GIT_TOKEN"
+    registry_token_env_var: EnvName = "TASK_REGISTRY_TOKEN"
+    pool_token_env_var: EnvName = "REPO_POOL_TOKEN"
+    artifact_token_env_var: EnvName = "ARTIFACT_STORE_TOKEN"
+    mask_secrets: bool = True
+
+    # --- the model
+    llm_model: Text = "gpt-4"
+    llm_endpoint: ServiceUrl | None = None
+    llm_timeout_seconds: Seconds = 120
+    llm_max_tokens: Count = 4000
+    #: ``tools``: function calling; ``json``: one JSON document an answer; ``auto``: tools, else the document.
+    tool_mode: Annotated[Literal["auto", "tools", "json"], BeforeValidator(_lower)] = "auto"
+    #: LLM answers in one attempt at the task.
+    max_turns: Count = 100
+    #: Tokens of the whole run, in and out.
+    max_total_tokens: Count | None = None
+    #: US dollars of the whole run; counts only for models that ``prices`` names.
+    max_cost_usd: Money | None = None
+    prices: dict[str, ModelPrice] = {}
+
+    # --- limits and attempts
+    #: Active seconds of a run whose task says nothing else.
+    default_timeout_seconds: Seconds = 1800
+    max_implementation_attempts: Count = 3
+    git_retry_count: Retries = 3
+    network_retry_count: Retries = 3
+    llm_retry_count: Retries = 3
+    #: Before the first of those retries; doubled for each further one.
+    retry_initial_seconds: Seconds = 1
+    #: Of one call to the registry, the pool or the artifact store.
+    service_timeout_seconds: Seconds = 30
+
+    # --- slots
+    #: Slots a repository may have.
+    pool_size: Count = 4
+    #: How long to wait for one when all are lent.
+    slot_timeout_seconds: Seconds = 600
+    #: A user's own folder with changes in it: refused, or saved first.
+    on_dirty_folder: Annotated[Literal["refuse", "save"], BeforeValidator(_lower)] = "refuse"
+
+    # --- commands
+    #: ``auto``: bubblewrap where it works, else none with a warning; ``required``; ``off``.
+    sandbox: Annotated[Literal["auto", "required", "off"], BeforeValidator(_lower)] = "auto"
+    #: Whether commands may use the network.
+    network: bool = False
+    command_timeout_seconds: Seconds = 600
+    max_output_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 65_536
+    max_memory_mb: Count | None = None
+    max_cpu_percent: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+    # --- what is delivered
+    push: bool = True
+    #: A branch of that name that isn't ours: the task fails, or the name gets a number.
+    on_branch_exists: Annotated[Literal["fail", "suffix"], BeforeValidator(_lower)] = "fail"
+    committer_name: OneLine = "necrocode"
+    committer_email: OneLine = "necrocode@localhost"
+
+    # --- the runner itself
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = "info"
+    structured_logging: bool = False
+    durability: Annotated[Literal["power-loss", "process-crash"], BeforeValidator(_lower)] = "power-loss"
+    #: Days that ended runs, their artifacts and logs are kept by ``prune``.
+    retention_days: Days = 30
+    #: Days that an unused slot is kept by ``prune``.
+    slot_retention_days: Days = 14
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, Environment(settings_cls)
+
+    @property
+    def llm(self) -> LLMConfig:
+        """The model's part. ``api_key`` only if it was configured as such (see :mod:`necrocode.credentials`)."""
+        return LLMConfig(
+            api_key=self.llm_api_key,
+            model=self.llm_model,
+            endpoint=self.llm_endpoint,
+            timeout_seconds=self.llm_timeout_seconds,
+            max_tokens=self.llm_max_tokens,
+        )
+
+
+SECRETS = frozenset({"llm_api_key"})
+"""Fields that hold a secret themselves."""
+
+LOCAL = frozenset({"home", "secrets_dir"})
+"""Fields that say where this process finds things, not what a run does."""
+
+
+class Environment(PydanticBaseSettingsSource):
+    """Settings from environment variables: ``NECROCODE_<FIELD>`` and :data:`PLAIN_NAMES`. Empty ones count as unset."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {field: value for field, (_, value) in from_environment(environment()).items()}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return from_environment(environment()).get(field_name, ("", None))[1], field_name, False
+
+
+def environment() -> Mapping[str, str]:
+    """What stands for ``os.environ`` now."""
+    import os
+
+    given = _ENVIRONMENT.get()
+    return os.environ if given is None else given
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    """By field: the variable that sets it, and its value (JSON where the field is no scalar)."""
+    found: dict[str, tuple[str, Any]] = {}
+    for field in RunnerConfig.model_fields:
+        names = [PREFIX + field.upper(), *(name for name, plain in PLAIN_NAMES.items() if plain == field)]
+        for name in names:
+            value = environ.get(name, "").strip()
+            if value:
+                found[field] = name, _structured(value) if field == "prices" else value
+                break
+    return found
+
+
+def _structured(value: str) -> Any:
+    import json
+
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def build(values: Mapping[str, Any]) -> RunnerConfig:
+    """The configuration of exactly ``values`` and the defaults, whatever the environment says."""
+    token = _ENVIRONMENT.set({})
+    try:
+        return RunnerConfig(**values)
+    finally:
+        _ENVIRONMENT.reset(token)
+
+
+def frozen_view(config: RunnerConfig) -> dict[str, Any]:
+    """The effective configuration as JSON, without secrets and :data:`LOCAL` fields: it is journaled with each run."""
+    return config.model_dump(mode="json", exclude=set(SECRETS | LOCAL))
+
+
+def thawed(view: Mapping[str, Any], current: RunnerConfig) -> RunnerConfig:
+    """The configuration of a journaled ``view``; what that does not hold (secrets, new settings) as in ``current``.
+
+    Settings that this release no longer has are passed over.
+    """
+    own = {name: getattr(current, name) for name in RunnerConfig.model_fields}
+    kept = {name: value for name, value in view.items() if name in own and name not in SECRETS | LOCAL}
+    return build(own | kept)

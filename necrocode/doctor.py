@@ -1,0 +1,142 @@
+"""The doctor: looks at the machine and at what runs have left behind, and mends what can be mended unasked."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from necrocode.runner import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    words: str
+    #: Nothing to do about it.
+    fine: bool = True
+    #: It was mended just now.
+    mended: bool = False
+    way_out: str = ""
+
+    @property
+    def mark(self) -> str:
+        """A word for the left margin."""
+        return "fixed" if self.mended else "ok" if self.fine else "TO DO"
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def examine(runner: Runner, *, fix: bool = False) -> list[Finding]:
+    """Look at everything; with ``fix``, mend what needs no decision of a person."""
+    return [
+        *_machine(runner),
+        *_runs(runner),
+        *_outbox(runner, fix=fix),
+        *_commands(runner, fix=fix),
+        *_slots(runner, fix=fix),
+        _journal(runner),
+    ]
+
+
+def _machine(runner: Runner) -> Iterator[Finding]:
+    yield Finding("python", platform.python_version())
+    git = shutil.which("git")
+    if git is None:
+        yield Finding("git", "not found", fine=False, way_out="install git")
+    else:
+        version = subprocess.run([git, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+        yield Finding("git", version.removeprefix("git version "))
+    report = runner.sandbox_report()
+    confined = report.kind != "none"
+    yield Finding(
+        "sandbox",
+        f"{report.kind}: {report.why}",
+        fine=confined or runner.config.sandbox != "required",
+        way_out="" if confined else "install bubblewrap: without it, commands run with your rights",
+    )
+    key = runner.credentials.llm_api_key
+    variable = runner.config.llm_api_key_env_var
+    yield Finding("LLM key", "set" if key else f"not set: {variable}", way_out="" if key else f"export {variable}=…")
+    yield Finding("home", str(runner.home.root))
+
+
+def _runs(runner: Runner) -> Iterator[Finding]:
+    for orphan in runner.orphans():
+        run = orphan.run
+        force = " --force" if orphan.why == "poison" else ""
+        yield Finding(
+            f"run {run.run_id}",
+            f"{orphan.why} in {run.state}: {run.data.get('error') or run.stop_reason or 'its process is gone'}",
+            fine=False,
+            way_out=f"necrocode resume {run.run_id}{force}, or necrocode cancel {run.run_id}",
+        )
+
+
+def _outbox(runner: Runner, *, fix: bool) -> Iterator[Finding]:
+    from necrocode.engine import outbox
+
+    if fix:
+        delivered, still = runner.deliver()
+        if delivered:
+            yield Finding("outbox", f"{delivered} delivered", mended=True)
+    else:
+        still = outbox.waiting(runner.journal)
+    for parcel in still:
+        yield Finding(
+            f"outbox {parcel.item_id}",
+            f"{parcel.call} for the {parcel.sink}, of run {parcel.run_id}: {parcel.last_error or 'not tried yet'}",
+            fine=False,
+            way_out="necrocode doctor --fix, once the service is back",
+        )
+
+
+def _commands(runner: Runner, *, fix: bool) -> Iterator[Finding]:
+    for run_id in runner.leftover_commands():
+        if fix:
+            runner.reap(run_id)
+        yield Finding(
+            f"commands of run {run_id}",
+            "left behind by a run that has ended or parked",
+            fine=fix,
+            mended=fix,
+            way_out="" if fix else "necrocode doctor --fix",
+        )
+
+
+def _slots(runner: Runner, *, fix: bool) -> Iterator[Finding]:
+    with runner.pool() as pool:
+        leaked = pool.leaked()
+        mended = set(pool.reclaim_leaked()) if fix else set()
+        lent = sum(slot.run_id is not None for slot in pool.list_slots())
+    for leak in leaked:
+        if not leak.run_is_over:
+            # It belongs to a run that can be resumed, which is a finding of its own.
+            continue
+        done = leak.slot.slot_id in mended
+        yield Finding(
+            f"slot {leak.slot.slot_id}",
+            f"still lent to run {leak.slot.run_id}, which has ended or parked",
+            fine=done,
+            mended=done,
+            way_out="" if done else "necrocode doctor --fix",
+        )
+    yield Finding("slots", f"{lent} lent")
+
+
+def _journal(runner: Runner) -> Finding:
+    from necrocode.engine import audit
+    from necrocode.states.lifecycle import LIFECYCLE
+
+    report = audit.verify(runner.journal, lifecycles={LIFECYCLE.name: LIFECYCLE})
+    words = f"{report.runs_checked} runs, {report.entries_checked} entries"
+    if report.ok:
+        return Finding("journal", f"{words}: nothing is wrong")
+    return Finding("journal", f"{words}: {len(report.problems)} problems", fine=False, way_out="necrocode verify --all")

@@ -1,0 +1,133 @@
+"""``OpenAIChat``: the port ``LLM`` over the ``openai`` package, its own retries off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.stop import StopToken
+from necrocode.llm.answer import read_answer
+from necrocode.llm.faults import Endpoint, Reply, refusal
+from necrocode.llm.line import Line
+from necrocode.states.ports import ChatAnswer, ChatRequest
+
+DEFAULT_ENDPOINT = "https://api.openai.com/v1"
+
+
+class OpenAIChat:
+    """Asks one model at one endpoint. Safe between threads; connections are kept between calls.
+
+    ``api_key`` is asked for the key at each call and the key is not kept, so that wiping it is the caller's alone.
+    ``key_variable`` is the environment variable that messages tell the user to set. ``endpoint`` is the address up to
+    ``/v1``; ``None`` is OpenAI's own. ``mask`` hides loaded secrets in every message.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        api_key: Callable[[], str | None],
+        key_variable: str = "LLM_API_KEY",
+        endpoint: str | None = None,
+        mask: Callable[[str], str] = str,
+    ) -> None:
+        self._model = model
+        self._api_key = api_key
+        url = (endpoint or DEFAULT_ENDPOINT).strip().rstrip("/").removesuffix("/chat/completions")
+        self._endpoint = Endpoint(url, key_variable, mask)
+        self._idle: list[Line] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        # OpenAI's newer models refuse the old name; most other servers know the old one only
+        self._limit_name = "max_completion_tokens" if urlsplit(url).hostname == "api.openai.com" else "max_tokens"
+
+    def complete(self, request: ChatRequest, *, key: str, timeout: timedelta, stop: StopToken) -> ChatAnswer:
+        """One answer, complete: see :meth:`necrocode.states.ports.LLM.complete` for what is raised.
+
+        ``timeout`` bounds the whole request, from dialling to the answer's last byte. Beyond the port's
+        words: ``llm_quota`` (:class:`EnvironmentFault`) when the account has no credit left, and :class:`NotSpent`
+        instead of a plain :class:`Transient` when the attempt cannot have cost anything.
+        """
+        stop.check()
+        headers = {"Authorization": f"Bearer {self._key()}", "Idempotency-Key": key}
+        reply = self._ask(request, headers, timeout, stop)
+        if reply.status == 400 and self._other_limit_name(reply):
+            # refused before any work and paid by nobody: asked once more under the name it wants
+            reply = self._ask(request, headers, timeout, stop)
+        if not 200 <= reply.status < 300:
+            raise refusal(reply, self._endpoint)
+        return read_answer(reply, request, self._endpoint, self._model)
+
+    def preload(self) -> None:
+        """Import the ``openai`` package in the background: it takes a while, and a slot is prepared meanwhile."""
+        threading.Thread(target=__import__, args=("openai",), name="preload-openai", daemon=True).start()
+
+    def close(self) -> None:
+        """Close every idle connection. A request under way is not disturbed."""
+        with self._lock:
+            self._closed = True
+            lines, self._idle = self._idle, []
+        for line in lines:
+            line.hang_up()
+
+    def _ask(self, request: ChatRequest, headers: dict[str, str], timeout: timedelta, stop: StopToken) -> Reply:
+        line = self._take()
+        reply = line.ask(self._body(request), headers, timeout, stop)
+        self._put_back(line)
+        return reply
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self._model, "messages": list(request.messages)}
+        body[self._limit_name] = request.max_tokens
+        if request.tools:
+            body["tools"] = list(request.tools)
+        if request.response_format is not None:
+            body["response_format"] = dict(request.response_format)
+        return body
+
+    def _key(self) -> str:
+        key = (self._api_key() or "").strip()
+        variable = self._endpoint.key_variable
+        if not key:
+            raise EnvironmentFault(
+                f"There is no key for the model: set {variable} (or {variable}_FILE), then resume.",
+                stop_reason="llm_auth",
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise EnvironmentFault(
+                f"The key in {variable} holds characters that no HTTP header can carry: set it again, then resume.",
+                stop_reason="llm_auth",
+            )
+        return key
+
+    def _other_limit_name(self, reply: Reply) -> bool:
+        other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}[self._limit_name]
+        words = reply.body[:65_536].decode("utf-8", "replace")
+        refused = f"'{self._limit_name}'" in words and ("nsupported" in words or "nrecognized" in words)
+        if refused:
+            self._limit_name = other
+        return refused
+
+    def _take(self) -> Line:
+        url = self._endpoint.url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise EnvironmentFault(
+                f"{url!r} is not the address of an endpoint: set llm_endpoint to one such as http://127.0.0.1:8000/v1.",
+                stop_reason="llm_request",
+            )
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return Line(self._endpoint)
+
+    def _put_back(self, line: Line) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(line)
+                return
+        line.hang_up()

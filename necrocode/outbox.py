@@ -1,0 +1,50 @@
+"""Delivering what waits in the outbox: which service gets which call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.outbox import Parcel
+from necrocode.states.ports import SlotAllocation
+from necrocode.states.reports import CALLS
+
+if TYPE_CHECKING:
+    from necrocode.config import RunnerConfig
+    from necrocode.credentials import LoadedCredentials
+    from necrocode.engine.database import Database
+    from necrocode.engine.journal import Journal
+    from necrocode.home import Home
+
+
+def senders(
+    home: Home, journal: Journal, services: Database, config: RunnerConfig, credentials: LoadedCredentials
+) -> dict[str, Callable[[Parcel], None]]:
+    """By sink: what makes the call that a parcel holds. Each raises what its port raises."""
+    from necrocode.wiring import commands_of, pool_of, registry_of
+
+    registry = registry_of(services, config, credentials)
+
+    def report(parcel: Parcel) -> None:
+        call = CALLS.get(parcel.call)
+        if call is None:
+            raise EnvironmentFault(f"the outbox holds a registry call {parcel.call!r}, which is not known")
+        call(registry, parcel.payload, parcel.item_id, parcel.epoch)
+
+    def release(parcel: Parcel) -> None:
+        from necrocode.pool.folders import LocalFolders
+
+        slot = parcel.payload["slot"]
+        loan = SlotAllocation(slot["slot_id"], Path(slot["path"]), slot["generation"], slot["kind"])
+        with commands_of(home, config, credentials) as commands:
+            commands.reap(parcel.run_id)
+            pool = (
+                LocalFolders(home.locks)
+                if loan.kind == "folder"
+                else pool_of(home, journal, services, config, credentials, commands)
+            )
+            pool.release(loan, run_id=parcel.run_id, key=parcel.payload["key"])
+
+    return {"registry": report, "pool": release}

@@ -1,0 +1,1 @@
+"""Repo pools: who lends slots."""

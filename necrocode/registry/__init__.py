@@ -1,0 +1,1 @@
+"""Task registries: who is told what becomes of a task."""

@@ -1,0 +1,274 @@
+"""The runner: an opened home in which runs are begun, driven, cancelled and cleaned up after."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from necrocode.config import frozen_view, thawed
+from necrocode.credentials import load_credentials
+from necrocode.engine.claim import Observer
+from necrocode.engine.database import Database
+from necrocode.engine.driver import Driver
+from necrocode.engine.errors import EnvironmentFault, LeaseHeld, SubjectBusy
+from necrocode.engine.journal import Journal
+from necrocode.engine.runs import RunRecord
+from necrocode.errors import InvalidInput, Problem
+from necrocode.home import Home
+from necrocode.states.lifecycle import LIFECYCLE
+from necrocode.states.program import coding_program
+from necrocode.states.task import TaskContext
+
+if TYPE_CHECKING:
+    from necrocode.coder.settings import Progress
+    from necrocode.commands.sandbox import SandboxReport
+    from necrocode.config import RunnerConfig
+    from necrocode.config_sources import LoadedConfig
+    from necrocode.engine.entry import Entry
+    from necrocode.pool.embedded import EmbeddedPool
+    from necrocode.engine.stop import StopToken
+
+LOCK_TIMEOUT = timedelta(seconds=30)
+"""How long to wait for another process that holds a database's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A run that nobody drives although it has not ended."""
+
+    run: RunRecord
+    #: ``died`` (its process is gone), ``parked``, ``interrupted`` (by a user), ``poison``.
+    why: str
+
+
+class Runner:
+    """One home, opened. Safe to drive several runs at once from threads; :meth:`close` it in the end.
+
+    Raises :class:`~necrocode.engine.errors.EnvironmentFault` if the home or the journal cannot be used, and
+    :class:`~necrocode.errors.InvalidInput` if a credential cannot.
+    """
+
+    def __init__(self, loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> None:
+        self.loaded = loaded
+        self._environ = os.environ if environ is None else environ
+        self.credentials, self.warnings = load_credentials(loaded.config, self._environ)
+        self.home = Home(loaded.config.home).make()
+        self.journal = Journal(
+            self.home.journal,
+            durability=loaded.config.durability,
+            lock_timeout=LOCK_TIMEOUT,
+            mask=self.credentials.mask,
+        )
+        self._drivers: set[Driver] = set()
+        self._lock = threading.Lock()
+        #: Whether every run was asked to stop.
+        self.stopping = False
+
+    def close(self) -> None:
+        """Close the databases."""
+        self.journal.close()
+        if "services" in self.__dict__:
+            self.services.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def config(self) -> RunnerConfig:
+        """The configuration this runner was opened with."""
+        return self.loaded.config
+
+    @cached_property
+    def services(self) -> Database:
+        """The embedded services' database."""
+        from necrocode.embedded.database import open_services
+
+        return open_services(self.home.root, durability=self.config.durability, lock_timeout=LOCK_TIMEOUT)
+
+    # --- beginning ---
+
+    def begin(self, task: TaskContext, *, new: bool = False) -> RunRecord:
+        """The run for ``task``: the one that has not ended yet, if there is one, else a new one.
+
+        ``new`` insists on another. Raises :class:`InvalidInput` then, if the present one has not ended.
+        """
+        view = frozen_view(self.config)
+        timeout = timedelta(seconds=task.timeout_seconds or self.config.default_timeout_seconds)
+        try:
+            run = self.journal.create(
+                LIFECYCLE,
+                subject=task.subject,
+                data={"task": task.model_dump(mode="json")},
+                settings=view,
+                timeout=timeout,
+                deadline_at=task.deadline_at,
+            )
+        except SubjectBusy as busy:
+            if new:
+                raise InvalidInput(
+                    "--new",
+                    [Problem("", f"run {busy.run_id} of this task has not ended: resume or cancel it first")],
+                ) from busy
+            return self.journal.run(busy.run_id)
+        return run
+
+    # --- driving ---
+
+    def drive(
+        self,
+        run_id: str,
+        *,
+        observer: Observer | None = None,
+        progress: Progress | None = None,
+        take_over: bool = False,
+        force: bool = False,
+    ) -> RunRecord:
+        """Take a run as far as it goes; see :meth:`necrocode.engine.driver.Driver.drive` for what is raised."""
+        from necrocode.logs import FileLog
+        from necrocode.narration import log_entry
+        from necrocode.wiring import wire
+
+        config = self._config_of(run_id)
+        # Each run has its own, since releasing wipes them.
+        credentials, _ = load_credentials(config, self._environ)
+        driver: Driver | None = None
+
+        def stop_of(_: str) -> StopToken | None:
+            return driver.stop if driver is not None else None
+
+        wired = wire(self.home, self.journal, self.services, config, credentials, stop_of=stop_of, progress=progress)
+        driver = Driver(
+            self.journal,
+            coding_program(wired.ports),
+            settings=frozen_view(config),
+            observer=_both(log_entry, observer),
+        )
+        with self._lock:
+            self._drivers.add(driver)
+            if self.stopping:
+                driver.interrupt("the runner is stopping")
+        try:
+            with FileLog(self.home, credentials.mask).writing(run_id):
+                return driver.drive(run_id, take_over=take_over, force=force)
+        finally:
+            with self._lock:
+                self._drivers.discard(driver)
+            wired.close()
+
+    def interrupt(self, message: str) -> None:
+        """Stop every run that is driven here, leaving each resumable. Safe in a signal handler."""
+        self.stopping = True
+        for driver in tuple(self._drivers):
+            driver.interrupt(message)
+
+    def cancel(self, run_id: str, *, observer: Observer | None = None) -> RunRecord:
+        """Ask for the run's end. If nobody drives it, this process does, until it is cleaned up."""
+        run = self.journal.run(run_id)
+        if run.status == "closed":
+            return run
+        self.journal.request_cancel(run_id)
+        try:
+            return self.drive(run_id, observer=observer, force=True)
+        except LeaseHeld:
+            return self.journal.run(run_id)
+
+    def orphans(self) -> list[Orphan]:
+        """Runs that have not ended and that nobody drives, oldest first."""
+        found = []
+        for run in self.journal.runs("live", "interrupted", "parked"):
+            if run.status == "parked":
+                found.append(Orphan(run, "poison" if run.stop_reason == "poison" else "parked"))
+            elif run.status == "interrupted":
+                found.append(Orphan(run, "interrupted"))
+            else:
+                holder = self.journal.holder(run.run_id)
+                if holder is None or holder.is_alive() is False:
+                    found.append(Orphan(run, "died"))
+        return found
+
+    # --- the outbox ---
+
+    def senders(self) -> dict[str, Callable[[Any], None]]:
+        """Who delivers what the outbox holds, by sink."""
+        from necrocode.outbox import senders
+
+        return senders(self.home, self.journal, self.services, self.config, self.credentials)
+
+    def deliver(self, run_id: str | None = None) -> tuple[int, Sequence[Any]]:
+        """Try to deliver what waits in the outbox; returns how many went out, and what still waits."""
+        from necrocode.engine import outbox
+
+        if not outbox.waiting(self.journal, run_id):
+            return 0, ()
+        return outbox.deliver(self.journal, self.senders(), run_id)
+
+    # --- what runs leave behind ---
+
+    def sandbox_report(self) -> SandboxReport:
+        """How commands would be confined, and why."""
+        from necrocode.wiring import commands_of
+
+        with commands_of(self.home, self.config, self.credentials) as commands:
+            return commands.sandbox_report()
+
+    def is_over(self, run_id: str) -> bool:
+        """Whether a run has no claim to slots and commands any more."""
+        from necrocode.wiring import run_is_over
+
+        return run_is_over(self.journal, run_id)
+
+    def reap(self, run_id: str) -> int:
+        """End every command of a run and forget it; returns how many were still running."""
+        from necrocode.wiring import commands_of
+
+        with commands_of(self.home, self.config, self.credentials) as commands:
+            return commands.reap(run_id)
+
+    def leftover_commands(self) -> list[str]:
+        """Runs that are over and have commands on disk still."""
+        from necrocode.commands.folder import runs_with_commands
+
+        return [run_id for run_id in runs_with_commands(self.home.commands) if self.is_over(run_id)]
+
+    def lent_slots(self) -> list[tuple[str, str]]:
+        """Slots on loan: slot id and run id."""
+        with self.pool() as pool:
+            return [(slot.slot_id, slot.run_id) for slot in pool.list_slots() if slot.run_id is not None]
+
+    @contextmanager
+    def pool(self) -> Iterator[EmbeddedPool]:
+        """The slots of this machine, for looking after them."""
+        from necrocode.wiring import commands_of, embedded_pool
+
+        with commands_of(self.home, self.config, self.credentials) as commands:
+            yield embedded_pool(self.home, self.journal, self.services, self.config, commands)
+
+    def _config_of(self, run_id: str) -> RunnerConfig:
+        """What was recorded with the run, under what is said explicitly now."""
+        recorded = self.journal.settings(run_id)
+        now = frozen_view(self.config)
+        explicit = {field: now[field] for field in self.loaded.sources if field in now}
+        try:
+            return thawed({**recorded, **explicit}, self.config)
+        except ValueError as error:
+            raise EnvironmentFault(f"the recorded configuration of run {run_id} cannot be used: {error}") from error
+
+
+def _both(first: Observer, second: Observer | None) -> Observer:
+    if second is None:
+        return first
+
+    def observe(entry: Entry, payload: Mapping[str, Any]) -> None:
+        first(entry, payload)
+        second(entry, payload)
+
+    return observe

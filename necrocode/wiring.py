@@ -1,0 +1,217 @@
+"""Wiring: the ports of one run, each with the adapter that the configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from necrocode.engine.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from necrocode.coder.settings import CoderSettings, Progress
+    from necrocode.commands.runner import SupervisedCommands
+    from necrocode.config import RunnerConfig
+    from necrocode.credentials import LoadedCredentials
+    from necrocode.engine.database import Database
+    from necrocode.engine.journal import Journal
+    from necrocode.engine.stop import StopToken
+    from necrocode.home import Home
+    from necrocode.pool.embedded import EmbeddedPool
+    from necrocode.states.ports import ArtifactStore, Ports, RepoPool, TaskRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """The ports of one run, and what must be closed after it."""
+
+    ports: Ports
+    close: Callable[[], None]
+
+
+def wire(
+    home: Home,
+    journal: Journal,
+    services: Database,
+    config: RunnerConfig,
+    credentials: LoadedCredentials,
+    *,
+    stop_of: Callable[[str], StopToken | None] = lambda _: None,
+    progress: Progress | None = None,
+) -> Wired:
+    """Build every adapter for one run. Nothing is contacted. ``stop_of`` gives the token of a run that is driven
+    here.
+    """
+    from necrocode.coder.loop import ToolLoopCoder
+    from necrocode.git.workspace import GitWorkspaces
+    from necrocode.llm.openai_client import OpenAIChat
+    from necrocode.logs import FileLog
+    from necrocode.pool.folders import LocalFolders
+    from necrocode.states.ports import Ports
+
+    commands = commands_of(home, config, credentials)
+    llm = OpenAIChat(
+        model=config.llm_model,
+        api_key=lambda: credentials.llm_api_key,
+        key_variable=config.llm_api_key_env_var,
+        endpoint=config.llm_endpoint,
+        mask=credentials.mask,
+    )
+    ports = Ports(
+        registry=registry_of(services, config, credentials),
+        pool=pool_of(home, journal, services, config, credentials, commands),
+        folders=LocalFolders(home.locks, save_dirty=config.on_dirty_folder == "save"),
+        workspaces=GitWorkspaces(
+            home.root,
+            token=lambda: credentials.git_token,
+            found_secret=credentials.found_in,
+            mask=credentials.mask,
+            stop_of=stop_of,
+        ),
+        commands=commands,
+        coder=ToolLoopCoder(llm, commands, coder_settings(config), progress),
+        artifacts=artifacts_of(home, services, config, credentials),
+        credentials=credentials,
+        log=FileLog(home, credentials.mask),
+    )
+
+    def close() -> None:
+        commands.close()
+        llm.close()
+
+    return Wired(ports, close)
+
+
+def commands_of(home: Home, config: RunnerConfig, credentials: LoadedCredentials) -> SupervisedCommands:
+    """The command runner of this home."""
+    from necrocode.commands.runner import SupervisedCommands
+
+    return SupervisedCommands(
+        home.commands,
+        sandbox="require" if config.sandbox == "required" else config.sandbox,
+        mask=credentials.mask,
+        secret_names=credentials.secret_names,
+        read_only_paths=_object_cache_of,
+    )
+
+
+def _object_cache_of(slot: Path) -> tuple[Path, ...]:
+    """What a pool's slot borrows objects from; a user's own folder borrows nothing of ours."""
+    cache = slot.parent.parent.parent / "cache.git"
+    return (cache,) if cache.is_dir() else ()
+
+
+def registry_of(services: Database, config: RunnerConfig, credentials: LoadedCredentials) -> TaskRegistry:
+    """The registry that is told of tasks."""
+    if config.task_registry_url is None:
+        from necrocode.registry.embedded import EmbeddedRegistry
+
+        return EmbeddedRegistry(services)
+    from necrocode.registry.rest import TaskRegistryClient
+
+    return TaskRegistryClient(
+        config.task_registry_url,
+        token=lambda: credentials.registry_token,
+        timeout=timedelta(seconds=config.service_timeout_seconds),
+        mask=credentials.mask,
+    )
+
+
+def pool_of(
+    home: Home,
+    journal: Journal,
+    services: Database,
+    config: RunnerConfig,
+    credentials: LoadedCredentials,
+    commands: SupervisedCommands,
+) -> RepoPool:
+    """The pool that lends slots."""
+    if config.repo_pool_url is None:
+        return embedded_pool(home, journal, services, config, commands)
+    from necrocode.pool.rest import RepoPoolClient
+
+    return RepoPoolClient(
+        config.repo_pool_url,
+        token=lambda: credentials.pool_token,
+        timeout=timedelta(seconds=config.service_timeout_seconds),
+        mask=credentials.mask,
+    )
+
+
+def embedded_pool(
+    home: Home, journal: Journal, services: Database, config: RunnerConfig, commands: SupervisedCommands
+) -> EmbeddedPool:
+    """The slots of this machine."""
+    from necrocode.pool.embedded import EmbeddedPool
+
+    def quiesce(run_id: str) -> None:
+        commands.reap(run_id)
+
+    return EmbeddedPool(
+        services,
+        home.root,
+        limit=config.pool_size,
+        run_is_over=lambda run_id: run_is_over(journal, run_id),
+        quiesce=quiesce,
+    )
+
+
+def artifacts_of(home: Home, services: Database, config: RunnerConfig, credentials: LoadedCredentials) -> ArtifactStore:
+    """The store that keeps artifacts."""
+    if config.artifact_store_url is None:
+        from necrocode.artifacts.local import LocalArtifacts
+
+        return LocalArtifacts(services, home.artifacts)
+    from necrocode.artifacts.rest import ArtifactStoreClient
+
+    return ArtifactStoreClient(
+        config.artifact_store_url,
+        token=lambda: credentials.artifact_token,
+        timeout=timedelta(seconds=config.service_timeout_seconds),
+        mask=credentials.mask,
+    )
+
+
+def coder_settings(config: RunnerConfig) -> CoderSettings:
+    """The coder's part of the configuration."""
+    from necrocode.coder.settings import CoderSettings
+
+    price = config.prices.get(config.llm_model)
+    return CoderSettings(
+        model=config.llm_model,
+        answer_tokens=config.llm_max_tokens,
+        llm_timeout=timedelta(seconds=config.llm_timeout_seconds),
+        llm_retry=RetryPolicy(
+            attempts=1 + config.llm_retry_count, first_wait=timedelta(seconds=config.retry_initial_seconds)
+        ),
+        max_turns=config.max_turns,
+        max_total_tokens=config.max_total_tokens,
+        max_cost=config.max_cost_usd,
+        price_in=Decimal(price.input) if price else None,
+        price_out=Decimal(price.output) if price else None,
+        command_timeout=timedelta(seconds=config.command_timeout_seconds),
+        max_output_bytes=config.max_output_bytes,
+        network=config.network,
+        tool_mode=config.tool_mode,
+    )
+
+
+def run_is_over(journal: Journal, run_id: str) -> bool:
+    """Whether a run has no claim to a slot any more: ended, parked or unknown."""
+    from necrocode.engine.errors import RunNotFound
+
+    try:
+        return journal.run(run_id).status in ("closed", "parked")
+    except RunNotFound:
+        return True
+
+
+def local_path(uri: str) -> Path | None:
+    """The file behind a ``file://`` URI, for people; ``None`` for another."""
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None

@@ -1,0 +1,1 @@
+"""Whole runs: real git, real processes, real servers on loopback."""

@@ -1,0 +1,1 @@
+"""The migrations make what the models say, for many processes at once."""
