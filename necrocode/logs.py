@@ -48,6 +48,11 @@ def configure_logging(
     root.setLevel(logging.WARNING)
     # INFO at least, for the files of the runs
     logging.getLogger(OURS).setLevel(min(logging.INFO, handler.level))
+    _use_standard_library()
+
+
+def _use_standard_library() -> None:
+    """Let structlog's events become records of the standard library (by default it prints them)."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -87,6 +92,10 @@ class FileLog:
         From INFO on, as JSON lines; the file can be read by its owner only, and a resumed run goes on in it. Raises
         :class:`HomeUnusable`.
         """
+        if not structlog.is_configured():
+            # A program that uses us as a library has a logging set-up of its own, or none: only the file is ours.
+            _use_standard_library()
+            logging.getLogger(OURS).setLevel(logging.INFO)
         path = self._home.log_of(run_id)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

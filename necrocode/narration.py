@@ -7,6 +7,9 @@ from typing import Any
 
 from necrocode.engine.entry import Entry
 
+_QUIET = ("clock", "head", "random", "version")
+"""Outcomes of no effect: what a handler may not ask the world for itself."""
+
 
 def log_entry(entry: Entry, payload: Mapping[str, Any]) -> None:
     """Log one entry that was committed; intents and results only say that they are there."""
@@ -32,5 +35,5 @@ def log_entry(entry: Entry, payload: Mapping[str, Any]) -> None:
             log.warning("attempt failed", effect=entry.name, error=payload["error"]["message"], **facts)
         case "intent":
             log.info("begins", effect=entry.name, key=entry.key, **facts)
-        case "outcome":
+        case "outcome" if entry.name not in _QUIET:
             log.info("done", effect=entry.name, key=entry.key, failed="error" in payload, **facts)

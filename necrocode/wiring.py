@@ -78,6 +78,10 @@ def wire(
         log=FileLog(home, credentials.mask),
     )
 
+    # Both take a while to start: they do it while the slot is being prepared.
+    llm.preload()
+    commands.warm()
+
     def close() -> None:
         commands.close()
         llm.close()
@@ -88,20 +92,15 @@ def wire(
 def commands_of(home: Home, config: RunnerConfig, credentials: LoadedCredentials) -> SupervisedCommands:
     """The command runner of this home."""
     from necrocode.commands.runner import SupervisedCommands
+    from necrocode.git.layout import readable_for
 
     return SupervisedCommands(
         home.commands,
         sandbox="require" if config.sandbox == "required" else config.sandbox,
         mask=credentials.mask,
         secret_names=credentials.secret_names,
-        read_only_paths=_object_cache_of,
+        read_only_paths=readable_for,
     )
-
-
-def _object_cache_of(slot: Path) -> tuple[Path, ...]:
-    """What a pool's slot borrows objects from; a user's own folder borrows nothing of ours."""
-    cache = slot.parent.parent.parent / "cache.git"
-    return (cache,) if cache.is_dir() else ()
 
 
 def registry_of(services: Database, config: RunnerConfig, credentials: LoadedCredentials) -> TaskRegistry:

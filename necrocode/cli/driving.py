@@ -57,6 +57,8 @@ def drive_all(
     take_over: bool = False,
 ) -> list[int]:
     """Drive each run, up to ``jobs`` at once, and print what became of it; returns their exit codes."""
+    if jobs_to_do:
+        _warn_unconfined(runner)
     results: list[tuple[Job, RunRecord | None, int]] = []
     with display(quiet=as_json, many=len(jobs_to_do) > 1) as shown, stopping(runner):
         if jobs == 1 or len(jobs_to_do) == 1:
@@ -96,6 +98,12 @@ def _drive_one(
         return job, None, exits.DAMAGED if type(error).__name__ == "JournalDamaged" else exits.ENVIRONMENT
     watcher.ended(run)
     return job, run, exits.exit_code(run)
+
+
+def _warn_unconfined(runner: Runner) -> None:
+    report = runner.sandbox_report()
+    if report.kind == "none" and runner.config.sandbox == "auto":
+        note(f"warning: commands run WITHOUT a sandbox, with your rights: {report.why}")
 
 
 @contextmanager

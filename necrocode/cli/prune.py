@@ -1,0 +1,46 @@
+"""``necrocode prune``: old runs, their artifacts, snapshots and logs, and unused slots go."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import click
+
+from necrocode.cli.session import common, json_option, opened, print_json
+
+
+@click.command("prune")
+@click.option("--older-than", type=click.IntRange(0), help="Days since a run ended (default: retention_days).")
+@click.option("--slots-older-than", type=click.IntRange(0), help="Days a slot was unused (default: slot_retention_days).")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@json_option
+@common
+def command(
+    older_than: int | None,
+    slots_older_than: int | None,
+    dry_run: bool,
+    as_json: bool,
+    config_file: Path | None,
+    home: Path | None,
+) -> None:
+    """Remove ended runs from the journal, each leaving a tombstone, with everything that was kept of them.
+
+    Runs whose reports still wait in the outbox stay.
+    """
+    from necrocode.pruning import prune
+
+    with opened(config_file, home, retention_days=older_than, slot_retention_days=slots_older_than) as runner:
+        pruned = prune(runner, by=getpass.getuser(), dry_run=dry_run)
+        if as_json:
+            print_json(pruned.to_json())
+            return
+        would = "would go" if dry_run else "gone"
+        for run_id in pruned.runs:
+            click.echo(f"run {run_id}: {would}")
+        for slot_id in pruned.slots:
+            click.echo(f"slot {slot_id}: {would}")
+        click.echo(
+            f"{len(pruned.runs)} runs, {len(pruned.slots)} slots, {pruned.artifacts} artifacts "
+            f"({pruned.artifact_bytes:,} bytes): {would}"
+        )
