@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
-from necrocode.engine.canonical import canonical
+from necrocode.engine.canonical import canonical, sha256
 from necrocode.engine.clock import EpochClock
 from necrocode.engine.effects import Json
-from necrocode.engine.entry import COLUMNS, Entry, Kind, entry_hash
+from necrocode.engine.entry import COLUMNS, Draft, Entry, Kind, draft, entry_hash
 from necrocode.engine.errors import (
-    EngineError,
     JournalDamaged,
     JournalError,
     JournalTooNew,
+    JournalUnavailable,
     LeaseHeld,
+    RunEnded,
     RunNotFound,
     Superseded,
 )
 from necrocode.engine.identity import ProcessIdentity
-from necrocode.engine.journal import RUN_COLUMNS, Journal, append_link, draft, insert_blobs, record
+from necrocode.engine.journal import RUN_COLUMNS, Journal, append_link, holder_of, insert_blobs, record
 from necrocode.engine.runs import RunRecord, follow
 from necrocode.engine.schema import JOURNAL
 from necrocode.engine.stop import StopToken
@@ -46,14 +48,25 @@ _APPEND = (
     f"AND (SELECT version_num FROM alembic_version) = '{JOURNAL.head}'"
 )
 _MOVE_HEAD = "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ? WHERE run_id = ?"
-_MOVE_ALL = (
-    "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, status = ?, stop_reason = ?, data = ?, "
-    "epoch = ?, version = ?, finished_at = ? WHERE run_id = ?"
+_MOVE_STATE = (
+    "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, stop_reason = ?, data = ?, epoch = ?, "
+    "version = ?, finished_at = ? WHERE run_id = ?"
+)
+#: Apart from the rest, since two indexes hang on it.
+_MOVE_STATUS = "UPDATE runs SET status = ? WHERE run_id = ?"
+_TAKE_LEASE = (
+    "INSERT INTO leases (run_id, epoch, held, holder, beat) VALUES (?, ?, 1, ?, 0) "
+    "ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, held = 1, holder = excluded.holder, beat = 0 "
+    "WHERE leases.epoch = ?"
 )
 _FREE_LEASE = "UPDATE leases SET held = 0 WHERE run_id = ?"
 
 
 Observer: TypeAlias = Callable[[Entry, Mapping[str, Json]], None]
+"""Told of each entry, with its payload, once it is on disk. What it raises is logged; the run goes on."""
+
+Admit: TypeAlias = Callable[[RunRecord], tuple[int, str]]
+"""In which version of the lifecycle, and in which of its states, the run goes on; raises if it may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,66 +88,86 @@ class OutboxItem:
     item_id: str
     sink: str
     call: str
+    #: Cleaned and masked.
     payload: Mapping[str, Json]
+
+    @property
+    def sha256(self) -> str:
+        """Of its payload, as it is stored."""
+        return sha256(canonical(dict(self.payload)))
 
 
 class Claim:
     """The right to drive one run in one epoch. Made by :func:`claim`."""
 
-    def __init__(self, journal: Journal, run: RunRecord, clock: EpochClock) -> None:
+    def __init__(self, journal: Journal, run: RunRecord, clock: EpochClock, observer: Observer | None = None) -> None:
         self.journal = journal
         #: The run after the last append of this claim.
         self.run = run
         self.clock = clock
-        #: Told of each entry once it is on disk.
-        self.observer: Observer | None = None
+        self._observer = observer
         self._released = False
+        self._stored: tuple[Mapping[str, Json], str] | None = None
 
     @property
     def epoch(self) -> int:
         """Higher than that of every earlier holder."""
         return self.run.epoch
 
+    @property
+    def is_over(self) -> bool:
+        """Whether this claim has let go of the lease."""
+        return self._released
+
+    def data_text(self) -> str:
+        """The run's data as they are stored."""
+        if self._stored is None or self._stored[0] is not self.run.data:
+            self._stored = (self.run.data, canonical(dict(self.run.data)))
+        return self._stored[1]
+
+    def draft(self, addition: Addition) -> Draft:
+        """The entry that ``addition`` will be, cleaned and masked; ready for :meth:`append`."""
+        return draft(
+            addition.kind,
+            addition.name,
+            addition.payload,
+            self.journal.mask,
+            key=addition.key,
+            state=addition.state,
+        )
+
     def append(
-        self, additions: Sequence[Addition], *, release: bool = False, outbox: Sequence[OutboxItem] = ()
+        self, additions: Sequence[Addition | Draft], *, release: bool = False, outbox: Sequence[OutboxItem] = ()
     ) -> list[dict[str, Json]]:
         """Append entries and move the projection, in one transaction with one sync.
 
         Returns the payloads as they were stored: cleaned and masked. ``release`` frees the lease with it.
 
         Raises :class:`Superseded` if another process has the run now, :class:`JournalTooNew` if the schema moved on,
-        :class:`JournalUnavailable` if it cannot be written; then nothing was appended.
+        :class:`JournalUnavailable` if it cannot be written; then nothing was appended, as far as that can be known.
         """
-        drafts = [draft(a.kind, a.name, a.key, a.payload, self.journal.mask) for a in additions]
+        drafts = [made if isinstance(made, Draft) else self.draft(made) for made in additions]
         head = self.run
         run, at = head, self.clock.microseconds()
         rows: list[Entry] = []
-        for addition, (made, text, _) in zip(additions, drafts, strict=True):
-            row = (
-                run.run_id,
-                run.head_seq + 1,
-                made.kind,
-                addition.state or run.state,
-                made.name,
-                made.key,
-                run.epoch,
-                at,
-                text,
-                run.head_hash,
-            )
-            entry = Entry(*row, entry_hash(*row))
+        head_only = True
+        for made in drafts:
+            entry = _entry(run, made, run.epoch, at, made.state or run.state)
             rows.append(entry)
             run = follow(run, entry, made.payload)
-        head_only = all(a.kind in ("intent", "outcome", "attempt", "warning") for a in additions)
+            head_only = head_only and made.kind in ("intent", "outcome", "attempt", "warning")
+
+        # None where only the head moves.
+        data = None if head_only else canonical(dict(run.data))
 
         def operation(connection: sqlite3.Connection) -> None:
             for entry in rows:
                 done = connection.execute(_APPEND, (*entry, head.run_id, head.head_seq, head.epoch)).rowcount
                 if done != 1:
                     raise _refusal(connection, head)
-            for _, _, blobs in drafts:
-                insert_blobs(connection, head.run_id, blobs)
-            _move(connection, run, rows[-1], head_only=head_only)
+            for made in drafts:
+                insert_blobs(connection, head.run_id, made.blobs)
+            _move(connection, head, run, at, data=data)
             for item in outbox:
                 _post(connection, item, run, at)
             if run.status == "closed":
@@ -144,12 +177,13 @@ class Claim:
 
         self.journal.writer.submit(operation)
         self.run = run
+        if data is not None:
+            self._stored = (run.data, data)
         self._released = self._released or release
-        payloads = [made.payload for made, _, _ in drafts]
-        if self.observer is not None:
-            for entry, payload in zip(rows, payloads, strict=True):
-                self.observer(entry, payload)
-        return payloads
+        if self._observer is not None:
+            for entry, made in zip(rows, drafts, strict=True):
+                _tell(self._observer, entry, made.payload)
+        return [made.payload for made in drafts]
 
     def abandon(self) -> None:
         """Let go of the lease without an entry, if it is still held: whatever broke, this process drives no more."""
@@ -182,67 +216,87 @@ def claim(
     journal: Journal,
     run_id: str,
     *,
-    version: int | None = None,
-    state: str | None = None,
+    admit: Admit = lambda run: (run.version, run.state),
     take_over: bool = False,
     ttl: timedelta = LEASE_TTL,
+    observer: Observer | None = None,
 ) -> Claim:
     """Take the right to drive ``run_id``, raising its epoch.
 
     A holder that is dead is followed at once. One that lives is left alone, unless ``take_over``: then its heartbeat is
     watched for ``ttl`` on our own monotonic clock; if it stands still, the holder is killed first where it can be
-    reached (same host and PID namespace; works on a stopped process), and the run is taken. ``version`` and ``state``
-    are what the lifecycle is called now, if it moved on since the run was made.
+    reached (same host and PID namespace; works on a stopped process), and the run is taken. ``admit`` is asked about
+    the run as it is at that moment.
 
-    Raises :class:`RunNotFound`, :class:`LeaseHeld`, :class:`EngineError` if the run has ended.
+    Raises :class:`RunNotFound`, :class:`LeaseHeld`, :class:`RunEnded`, and what ``admit`` raises.
     """
     lease = _lease(journal, run_id)
+    died = False
     if lease is not None and lease.held:
-        _wait_or_refuse(journal, run_id, lease, take_over=take_over, ttl=ttl)
-    expected = lease.epoch if lease else 0
+        died = _follow_or_refuse(journal, run_id, lease, take_over=take_over, ttl=ttl)
     clock = EpochClock()
-    holder = ProcessIdentity.current()
-    holder_json = canonical(holder.to_json())
+    holder = ProcessIdentity.current().to_json()
 
-    def operation(connection: sqlite3.Connection) -> RunRecord:
+    def operation(connection: sqlite3.Connection) -> tuple[Claim, Entry, Draft]:
         row = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             raise RunNotFound(f"there is no run {run_id} in {journal.path}")
         run = record(row)
         if run.status == "closed":
-            raise EngineError(f"run {run_id} has ended: {run.state}")
+            raise RunEnded(f"run {run_id} has ended: {run.state}")
+        version, state = admit(run)
+        epoch = run.epoch + 1
+        payload: dict[str, Json] = {"epoch": epoch, "holder": holder, "after_death": died}
+        if version != run.version:
+            payload["version"] = version
+        made = draft("lease", "claimed", payload, journal.mask)
         taken = connection.execute(
-            "INSERT INTO leases (run_id, epoch, held, holder, beat) VALUES (?, ?, 1, ?, 0) "
-            "ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, held = 1, holder = excluded.holder, beat = 0 "
-            "WHERE leases.epoch = ?",
-            (run_id, expected + 1, holder_json, expected),
+            _TAKE_LEASE, (run_id, epoch, canonical(made.payload["holder"]), lease.epoch if lease else 0)
         ).rowcount
         if taken != 1:
             raise LeaseHeld(f"run {run_id} was taken by another process just now")
-        payload: dict[str, Json] = {"epoch": expected + 1, "holder": holder.to_json()}
-        if version is not None and version != run.version:
-            payload["version"] = version
-        made, text, _ = draft("lease", "claimed", "", payload, journal.mask)
-        fields = (
-            run_id,
-            run.head_seq + 1,
-            "lease",
-            state or run.state,
-            "claimed",
-            "",
-            expected + 1,
-            clock.microseconds(),
-            text,
-            run.head_hash,
-        )
-        entry = Entry(*fields, entry_hash(*fields))  # type: ignore[arg-type]
-        if connection.execute(_APPEND, (*entry, run_id, run.head_seq, expected + 1)).rowcount != 1:
+        entry = _entry(run, made, epoch, clock.microseconds(), state)
+        if connection.execute(_APPEND, (*entry, run_id, run.head_seq, epoch)).rowcount != 1:
             raise _refusal(connection, run)
         claimed = follow(run, entry, made.payload)
-        _move(connection, claimed, entry, head_only=False)
-        return claimed
+        _move(connection, run, claimed, entry.at, data=canonical(dict(claimed.data)))
+        held = Claim(journal, claimed, clock, observer)
+        with _claims_lock:
+            # Known before anybody can read the lease: another thread must not take it for lost.
+            _claims.add(held)
+        return held, entry, made
 
-    return Claim(journal, journal.writer.submit(operation), clock)
+    held, entry, made = journal.writer.submit(operation)
+    if observer is not None:
+        _tell(observer, entry, made.payload)
+    return held
+
+
+#: The claims of this process: a lease in its name that none of them holds was lost by a thread that failed.
+_claims: weakref.WeakSet[Claim] = weakref.WeakSet()
+_claims_lock = threading.Lock()
+
+
+def _is_ours(journal: Journal, run_id: str, epoch: int) -> bool:
+    with _claims_lock:
+        return any(
+            held.run.run_id == run_id and held.epoch == epoch and held.journal.path == journal.path
+            for held in _claims
+            if not held.is_over
+        )
+
+
+def _entry(run: RunRecord, made: Draft, epoch: int, at: int, state: str) -> Entry:
+    row = (run.run_id, run.head_seq + 1, made.kind, state, made.name, made.key, epoch, at, made.text, run.head_hash)
+    return Entry(*row, entry_hash(*row))
+
+
+def _tell(observer: Observer, entry: Entry, payload: Mapping[str, Json]) -> None:
+    try:
+        observer(entry, payload)
+    except Exception:
+        # It is on disk already: whoever only watches must not make it fail.
+        log.exception("an observer of run %s failed", entry.run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,49 +314,55 @@ def _lease(journal: Journal, run_id: str) -> _Lease | None:
         ).fetchone()
     if row is None:
         return None
-    return _Lease(row[0], bool(row[1]), ProcessIdentity.from_json(json.loads(row[2])), row[3])
+    return _Lease(row[0], bool(row[1]), holder_of(row[2]), row[3])
 
 
-def _wait_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over: bool, ttl: timedelta) -> None:
-    """Return when the lease may be followed."""
+def _follow_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over: bool, ttl: timedelta) -> bool:
+    """Return when the lease may be followed: whether its holder died with it."""
     if lease.holder == ProcessIdentity.current():
+        if not _is_ours(journal, run_id, lease.epoch):
+            return False
         raise LeaseHeld(f"run {run_id} is driven by this process already")
     if lease.holder.is_alive() is False:
-        return
+        return True
     if not take_over:
         raise LeaseHeld(f"run {run_id} is driven by {lease.holder}")
     deadline, pause = time.monotonic() + ttl.total_seconds(), StopToken()
     while time.monotonic() < deadline:
         pause.wait(min(timedelta(seconds=0.2), ttl))
         now = _lease(journal, run_id)
-        if now is None or not now.held or lease.holder.is_alive() is False:
-            return
+        if now is None or not now.held:
+            return False
+        if lease.holder.is_alive() is False:
+            return True
         if now.epoch != lease.epoch or now.beat != lease.beat:
             raise LeaseHeld(f"run {run_id} is driven by {now.holder}, which is alive")
     if lease.holder.is_alive() and not lease.holder.kill(ttl):
         raise LeaseHeld(f"{lease.holder} does not answer and could not be ended")
+    return True
 
 
-def _move(connection: sqlite3.Connection, run: RunRecord, last: Entry, *, head_only: bool) -> None:
-    if head_only:
-        connection.execute(_MOVE_HEAD, (run.head_seq, run.head_hash, last.at, run.run_id))
+def _move(connection: sqlite3.Connection, before: RunRecord, run: RunRecord, at: int, *, data: str | None) -> None:
+    if data is None:
+        connection.execute(_MOVE_HEAD, (run.head_seq, run.head_hash, at, run.run_id))
         return
     connection.execute(
-        _MOVE_ALL,
+        _MOVE_STATE,
         (
             run.head_seq,
             run.head_hash,
-            last.at,
+            at,
             run.state,
-            run.status,
             run.stop_reason,
-            canonical(dict(run.data)),
+            data,
             run.epoch,
             run.version,
-            last.at if run.finished_at else None,
+            at if run.finished_at else None,
             run.run_id,
         ),
     )
+    if run.status != before.status:
+        connection.execute(_MOVE_STATUS, (run.status, run.run_id))
 
 
 def _post(connection: sqlite3.Connection, item: OutboxItem, run: RunRecord, at: int) -> None:
@@ -323,4 +383,12 @@ def _refusal(connection: sqlite3.Connection, head: RunRecord) -> BaseException:
     lease = connection.execute("SELECT epoch, held FROM leases WHERE run_id = ?", (head.run_id,)).fetchone()
     if lease is None or lease[0] != head.epoch or not lease[1]:
         return Superseded(f"run {head.run_id}: epoch {head.epoch} is over")
-    return JournalDamaged(f"run {head.run_id}: its head is not entry {head.head_seq} any more, in the same epoch")
+    moved = connection.execute(
+        "SELECT head_seq FROM runs WHERE run_id = ? AND head_seq > ?", (head.run_id, head.head_seq)
+    ).fetchone()
+    if moved is not None:
+        return JournalUnavailable(
+            f"run {head.run_id}: a commit that was reported as failed did take place (its head is entry {moved[0]}): "
+            "resume it"
+        )
+    return JournalDamaged(f"run {head.run_id}: its head is not entry {head.head_seq} any more")

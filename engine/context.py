@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import random
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from necrocode.engine.attempts import Attempts, Effort, described
 from necrocode.engine.canonical import clean
 from necrocode.engine.claim import Addition, Claim, OutboxItem
-from necrocode.engine.effects import Adopt, Attempt, Do, Json, OpenEffect, Policy, Reconcile, Recorded, Refuse, Repeat
-from necrocode.engine.errors import (
-    EffectFailed,
-    EnvironmentFault,
-    InDoubt,
-    NonDeterminismError,
-    StopSignal,
-    Superseded,
-    TaskError,
-)
+from necrocode.engine.effects import Do, Json, OpenEffect, Policy, Recorded, Repeat
+from necrocode.engine.entry import Draft, moment
+from necrocode.engine.errors import EffectFailed, EnvironmentFault, JournalError, NonDeterminismError, TaskError
 from necrocode.engine.ids import idempotency_key
+from necrocode.engine.lifecycle import Lifecycle
 from necrocode.engine.retry import NEVER, RetryPolicy
 from necrocode.engine.stop import StopToken
-from necrocode.engine.visit import Step, Visit, history, last_recorded, scope_of
+from necrocode.engine.visit import Step, Visit, field_of, history, last_recorded, scope_of
 
 _REPEAT = Repeat()
+_PLACE = ("visit", "scope", "ordinal")
 
 
 class Context:
@@ -39,23 +37,31 @@ class Context:
     def __init__(
         self,
         claim: Claim,
+        lifecycle: Lifecycle,
         visit: Visit,
         *,
         settings: Mapping[str, Json],
         stop: StopToken,
         active: Callable[[], timedelta],
+        pending: list[Draft],
         scope: str | None = None,
+        force: bool = False,
     ) -> None:
         self._claim = claim
+        self._lifecycle = lifecycle
         self._visit = visit
         self._steps = visit.steps if scope is None else {}
         self._scope = scope or scope_of(visit.number)
         #: How entries say which effect they are about.
         self._place: dict[str, Json] = {"visit": visit.number} if scope is None else {"scope": scope}
         self._active = active
+        self._force = force
         self._ordinal = 0
-        self._pending: list[Addition] = []
+        #: Entries that wait to be committed with the next; the driver's, since they outlive this context.
+        self._pending = pending
+        self._versions: dict[str, bool] = {}
         self._amended: dict[str, Json] = {}
+        self._data: tuple[Mapping[str, Json], dict[str, Json]] | None = None
         #: The effective configuration, as recorded.
         self.settings = settings
         #: To be looked at in every wait.
@@ -83,9 +89,12 @@ class Context:
 
     @property
     def data(self) -> Mapping[str, Json]:
-        """The run's data: what transitions have recorded so far."""
+        """The run's data: what transitions have recorded so far. A copy: changing it changes nothing."""
         recorded = self._claim.run.data
-        return {**recorded, **self._amended} if self._amended else recorded
+        if self._data is None or self._data[0] is not recorded:
+            # As it would be read back, the order of its keys included.
+            self._data = (recorded, json.loads(self._claim.data_text()))
+        return {**self._data[1], **self._amended} if self._amended else self._data[1]
 
     def amend(self, patch: Mapping[str, Json]) -> None:
         """Let :attr:`data` show what this handler is about to record."""
@@ -118,26 +127,40 @@ class Context:
         Recorded already: the result is returned and nothing is done. New: an intent is committed, ``do`` is called
         (again, as ``retry`` says, after transient failures), its result is committed. In doubt: ``policy`` decides.
 
-        ``note`` goes into the intent, for people. A :class:`TaskError` out of ``do`` is recorded and raised again on
-        replay. An :class:`EnvironmentFault` parks the run, and the effect is attempted anew after resuming; with
-        ``tolerate`` it is recorded instead, and :class:`EffectFailed` is raised, now and on replay.
+        ``note`` goes into the intent, for people and for recovery. A :class:`TaskError` out of ``do`` is recorded and
+        raised again on replay. An :class:`EnvironmentFault` parks the run, and the effect is attempted anew after
+        resuming; with ``tolerate`` it is recorded instead, and :class:`EffectFailed` is raised, now and on replay. A
+        :class:`StopSignal` out of ``do`` leaves the effect in doubt, like a death.
         """
         ordinal, step = self._next(name, key)
         if step is not None and step.settled is not None:
             return self._recorded(step)
         self.stop.check()
-        token = idempotency_key(self.run_id, self._scope, ordinal, name, key)
-        if step is None:
-            intent: dict[str, Json] = {**self._place, "ordinal": ordinal}
-            if note is not None:
-                intent["note"] = note
-            self._commit(Addition("intent", name, intent, key))
-            step = Step(name, key, self._claim.run.head_seq, note, in_doubt=False)
-        elif step.retry_at is not None:
-            self._wait_until(step.retry_at)
-        outcome = self._attempt(step, ordinal, token, do, policy, retry, tolerate=tolerate)
-        payload = self._commit(Addition("outcome", name, {**self._place, "ordinal": ordinal, **outcome}, key))
-        return self._result(payload)
+        key = self._stored(key)
+        place = {**self._place, "ordinal": ordinal}
+        if step is None or not step.in_doubt:
+            # Also when it was given up before: without a word in the journal, a death in the new attempt would be
+            # taken for that failure.
+            self._commit(Addition("intent", name, place if note is None else {**place, "note": note}, key))
+            step = step or Step(name, key, self._claim.run.head_seq, note, in_doubt=False)
+
+        def failed(facts: Mapping[str, Json]) -> None:
+            attempt = Addition("attempt", name, {**place, **facts}, key)
+            if facts["final"] and tolerate:
+                self._wait_for_commit(attempt)
+            else:
+                self._commit(attempt)
+
+        outcome = Attempts(
+            Effort(do, policy, retry, tolerate, self._force),
+            step,
+            idempotency_key=idempotency_key(self.run_id, self._scope, ordinal, name, key),
+            epoch=self.epoch,
+            stop=self.stop,
+            clock=self._claim.clock,
+            failed=failed,
+        ).make()
+        return self._result(self._commit(Addition("outcome", name, {**place, **outcome}, key)))
 
     def observe(self, name: str, do: Callable[[], Json], *, key: str = "") -> Json:
         """Look at something outside, without changing it, and return what is recorded of it.
@@ -152,10 +175,14 @@ class Context:
         try:
             outcome: dict[str, Json] = {"result": do()}
         except TaskError as error:
-            outcome = {"error": _described(error)}
-        cleaned = clean({**self._place, "ordinal": ordinal, **outcome}, self._claim.journal.mask)
-        self._pending.append(Addition("outcome", name, cleaned, key))
-        return self._result(cleaned)
+            outcome = {"error": described(error)}
+        except JournalError as error:
+            # Another database's trouble, not this journal's.
+            raise EnvironmentFault(str(error), stop_reason=error.stop_reason) from error
+        payload = {**self._place, "ordinal": ordinal, **outcome}
+        made = self._wait_for_commit(Addition("outcome", name, payload, self._stored(key)))
+        # A copy, since what waits may still be looked at.
+        return copy.deepcopy(self._result(made.payload))
 
     def post(self, sink: str, call: str, payload: Mapping[str, Json], *, item_id: str | None = None) -> str:
         """Leave a call in the outbox, to be delivered once the sink can be reached; returns its idempotency key."""
@@ -163,24 +190,30 @@ class Context:
         ordinal, step = self._next(name, call)
         if step is not None and step.settled is not None:
             return str(self._recorded(step)["item_id"])
-        item_id = item_id or idempotency_key(self.run_id, self._scope, ordinal, name, call)
-        cleaned = clean(dict(payload), self._claim.journal.mask)
-        outcome = {**self._place, "ordinal": ordinal, "result": {"item_id": item_id}}
-        self._commit(Addition("outcome", name, outcome, call), outbox=OutboxItem(item_id, sink, call, cleaned))
+        call = self._stored(call)
+        item_id = self._stored(item_id) if item_id else idempotency_key(self.run_id, self._scope, ordinal, name, call)
+        parcel = OutboxItem(item_id, sink, call, clean(dict(payload), self._claim.journal.mask))
+        outcome = {**self._place, "ordinal": ordinal, "result": {"item_id": item_id, "sha256": parcel.sha256}}
+        self._commit(Addition("outcome", name, outcome, call), outbox=parcel)
         return item_id
 
     def warn(self, name: str, payload: Mapping[str, Json]) -> None:
-        """Record something that a person should know; the run goes on."""
+        """Record something that a person should know; the run goes on.
+
+        Raises ``ValueError`` if ``payload`` uses a name that says where the warning stands: visit, scope, ordinal.
+        """
+        taken = sorted(set(_PLACE) & set(payload))
+        if taken:
+            raise ValueError(f"a warning's payload may not use the names {taken}")
         ordinal, step = self._next(name, "")
         if step is None:
-            self._pending.append(Addition("warning", name, {**self._place, "ordinal": ordinal, **payload}))
+            self._wait_for_commit(Addition("warning", name, {**self._place, "ordinal": ordinal, **payload}))
 
     # --- what the handler may not take from the world itself ---
 
     def now(self) -> datetime:
         """The time, the same on every replay."""
-        microseconds = self.observe("clock", self._claim.clock.microseconds)
-        return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+        return moment(self.observe("clock", self._claim.clock.microseconds))
 
     def random(self) -> float:
         """A random number in [0, 1), the same on every replay."""
@@ -191,36 +224,54 @@ class Context:
         return str(self.observe("head", lambda: self._claim.run.head_hash))
 
     def version(self, change_id: str) -> bool:
-        """Whether this visit was begun by code that knows ``change_id``: lets new code pass over old journals."""
-        step = self._steps.get(self._ordinal)
-        replaying = self._ordinal < len(self._steps)
-        if replaying and (step is None or (step.name, step.key) != ("version", change_id)):
-            return False
-        return bool(self.observe("version", lambda: True, key=change_id))
+        """Whether this visit was first brought here by code that knows ``change_id``: lets new code pass over old
+        journals. The answer is the same all through the visit.
+        """
+        if change_id not in self._versions:
+            step = self._steps.get(self._ordinal)
+            old = step is not None and (step.name, step.key) != ("version", change_id)
+            self._versions[change_id] = not old and bool(self.observe("version", lambda: True, key=change_id))
+        return self._versions[change_id]
 
     # --- what is known already ---
 
     def history(self, state: str) -> list[Recorded]:
         """Recorded outcomes of earlier visits of ``state``, in order."""
-        return history(self._claim.journal, self.run_id, state, self._visit.number)
+        names = self._lifecycle.names(state)
+        return history(self._claim.journal, self.run_id, names, self._visit.number)
 
     def in_doubt(self) -> list[OpenEffect]:
         """Effects of the present visit that were under way when a process died."""
         return self._visit.open_effects(self.run_id)
 
     def last_recorded(self, field: str) -> Json | None:
-        """The last value that any outcome of the run gave to ``field`` of its result, whatever the visit."""
-        return last_recorded(self._claim.journal, self.run_id, field)
+        """The last value that any outcome of the run gave to ``field`` of its result, whatever the visit; on a replay,
+        the last that it had given by then.
+        """
+        for made in reversed(self._pending):
+            value = field_of(made.payload, field) if made.kind == "outcome" else None
+            if value is not None:
+                return copy.deepcopy(value)
+        following = self._steps.get(self._ordinal)
+        return last_recorded(self._claim.journal, self.run_id, field, following.seq if following else None)
 
-    def take_pending(self) -> list[Addition]:
-        """Entries that wait to be committed with the next; the driver commits them with the transition."""
-        pending, self._pending = self._pending, []
-        return pending
+    def check_complete(self) -> None:
+        """Raise :class:`NonDeterminismError` if the journal holds effects of this visit that were not asked for."""
+        if self._ordinal < len(self._steps):
+            step = self._steps[self._ordinal]
+            raise NonDeterminismError(
+                f"run {self.run_id}, {self.state}: effect {self._ordinal} of this visit is recorded as {step.name!r} "
+                f"({step.key!r}), but the handler ended without asking for it"
+            )
 
     # --- inside ---
 
+    def _stored(self, text: str) -> str:
+        """``text`` as the journal would hold it."""
+        return str(clean(text, self._claim.journal.mask)) if text else text
+
     def _next(self, name: str, key: str) -> tuple[int, Step | None]:
-        ordinal = self._ordinal
+        ordinal, key = self._ordinal, self._stored(key)
         step = self._steps.get(ordinal)
         if step is not None and (step.name, step.key) != (name, key):
             raise NonDeterminismError(
@@ -243,84 +294,14 @@ class Context:
             raise EffectFailed(error["message"], stop_reason=error["stop_reason"])
         raise TaskError(error["message"], stop_reason=error["stop_reason"], trigger=error["trigger"])
 
-    def _attempt(
-        self, step: Step, ordinal: int, token: str, do: Do, policy: Policy, retry: RetryPolicy, *, tolerate: bool
-    ) -> dict[str, Json]:
-        number, doubtful = step.failed, step.in_doubt
-
-        def once() -> Json:
-            nonlocal number
-            number += 1
-            attempt = Attempt(idempotency_key=token, number=number, epoch=self.epoch, stop=self.stop)
-            # A failed attempt may have happened all the same (a cut connection, a command whose snapshot failed).
-            settle = doubtful or (number > 1 and isinstance(policy, Reconcile | Adopt))
-            if settle:
-                return _settle(policy, attempt, do, step.name)
-            return do(attempt)
-
-        def failed(error: BaseException, *, retry_at: int | None, final: bool) -> None:
-            payload = {
-                **self._place,
-                "ordinal": ordinal,
-                "number": number,
-                "error": _described(error),
-                "retry_at": retry_at,
-                "final": final,
-            }
-            self._commit(Addition("attempt", step.name, payload, step.key))
-
-        def before_sleep(_: int, error: BaseException, wait: timedelta) -> None:
-            due = self._claim.clock.microseconds() + wait // timedelta(microseconds=1)
-            failed(error, retry_at=due, final=False)
-
-        retrying = retry.retrying(done=step.failed_in_round, sleep=self._sleep, before_sleep=before_sleep)
-        try:
-            return {"result": retrying(once)}
-        except TaskError as error:
-            return {"error": _described(error)}
-        except EnvironmentFault as error:
-            failed(error, retry_at=None, final=True)
-            if tolerate:
-                return {"error": _described(error), "tolerated": True}
-            raise
-        except Superseded:
-            raise
-        except (StopSignal, Exception) as error:
-            failed(error, retry_at=None, final=True)
-            raise
-
-    def _sleep(self, duration: timedelta) -> None:
-        self.stop.wait(duration)
-        self.stop.check()
-
-    def _wait_until(self, due: int) -> None:
-        left = due - self._claim.clock.microseconds()
-        if left > 0:
-            self._sleep(timedelta(microseconds=left))
-
     def _commit(self, addition: Addition, *, outbox: OutboxItem | None = None) -> dict[str, Json]:
-        pending = self.take_pending()
-        return self._claim.append([*pending, addition], outbox=[outbox] if outbox else [])[-1]
+        """Commit everything that waits, and ``addition``."""
+        stored = self._claim.append([*self._pending, addition], outbox=[outbox] if outbox else [])
+        self._pending.clear()
+        return stored[-1]
 
-
-def _settle(policy: Policy, attempt: Attempt, do: Do, name: str) -> Json:
-    """Do what the policy says about an effect in doubt."""
-    if isinstance(policy, Reconcile):
-        found = policy.ask(attempt)
-        return do(attempt) if found is None else found
-    if isinstance(policy, Adopt):
-        return policy.attach(attempt)
-    if isinstance(policy, Refuse):
-        raise InDoubt(f"the process died during {name!r}, and it cannot be told whether it happened")
-    return do(attempt)
-
-
-def _described(error: BaseException) -> dict[str, Json]:
-    described: dict[str, Json] = {
-        "type": type(error).__name__,
-        "message": str(error),
-        "stop_reason": getattr(error, "stop_reason", "internal_error"),
-    }
-    if isinstance(error, TaskError):
-        described["trigger"] = error.trigger
-    return described
+    def _wait_for_commit(self, addition: Addition) -> Draft:
+        """Have ``addition`` committed with whatever is committed next."""
+        made = self._claim.draft(addition)
+        self._pending.append(made)
+        return made

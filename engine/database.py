@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 
-from necrocode.engine.errors import EnvironmentFault, JournalDamaged, JournalError, JournalTooNew, JournalUnavailable
+from necrocode.engine.errors import JournalDamaged, JournalError, JournalTooNew, JournalUnavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 Durability = Literal["power-loss", "process-crash"]
 
@@ -38,10 +41,11 @@ class Database:
     """One database file, at the revision its component asks for.
 
     ``lock_timeout`` bounds every wait for another process's transaction. ``may_migrate`` is called under the file lock
-    before an existing file is migrated, and raises if this is no moment for it.
+    before an existing file is migrated, and raises if this is no moment for it. ``connections`` is the class of the
+    SQLite connections.
 
-    Raises :class:`JournalTooNew` if a newer release wrote the file, :class:`JournalDamaged` if it is no database,
-    :class:`JournalUnavailable` if it cannot be opened, locked or written.
+    Raises :class:`JournalTooNew` if a newer release wrote the file, :class:`JournalDamaged` if it is no database, or
+    one of something else, :class:`JournalUnavailable` if it cannot be opened, locked or written.
     """
 
     def __init__(
@@ -52,19 +56,21 @@ class Database:
         durability: Durability = "power-loss",
         lock_timeout: timedelta = timedelta(seconds=30),
         may_migrate: Callable[[Connection], None] | None = None,
+        connections: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> None:
-        self.path = path
+        # Connections are opened later too, when the working directory may be another.
+        self.path = path = path.absolute()
         self.component = component
         self.durability: Durability = durability
         self._lock_timeout = lock_timeout
-        with explained(path):
+        with explained(path, files=True):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
                 # Made by us so that nobody else can read it: it holds prompts and source code.
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self.engine = self._connect()
+            self.engine = self._connect(connections)
             try:
-                if self.revision() != component.head:
+                if self.revision() != component.head or not self._in_wal():
                     self._migrate(may_migrate)
             except BaseException:
                 self.engine.dispose()
@@ -90,18 +96,32 @@ class Database:
 
     def revision(self) -> str | None:
         """The revision the file is at; ``None`` for an empty file."""
-        with explained(self.path), self.read() as connection:
-            known = connection.exec_driver_sql(
-                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
-            ).scalar_one()
-            if not known:
+        with self.read() as connection:
+            tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+            if not tables:
                 return None
-            return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+            found = None
+            if "alembic_version" in tables:
+                found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        if found is None:
+            raise JournalDamaged(f"{self.path} is a database without a revision: it is not ours, or was changed")
+        return str(found)
 
-    def _connect(self) -> Engine:
+    def _in_wal(self) -> bool:
+        """Whether commits go to a write-ahead log: without it each costs four syncs, and readers block writers."""
+        with self.read() as connection:
+            return bool(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal")
+
+    def _connect(self, connections: type[sqlite3.Connection]) -> Engine:
         engine = create_engine(
-            f"sqlite:///{self.path}",
-            connect_args={"timeout": self._lock_timeout.total_seconds(), "check_same_thread": False},
+            URL.create("sqlite", database=str(self.path)),
+            connect_args={
+                "timeout": self._lock_timeout.total_seconds(),
+                "check_same_thread": False,
+                "factory": connections,
+            },
+            # As many as there are threads: a reader that waited for another could wait for itself.
+            max_overflow=-1,
         )
         synchronous = "FULL" if self.durability == "power-loss" else "NORMAL"
 
@@ -122,15 +142,17 @@ class Database:
     def _migrate(self, may_migrate: Callable[[Connection], None] | None) -> None:
         with file_lock(self.path.with_name(self.path.name + ".lock"), self._lock_timeout):
             found = self.revision()
-            if found == self.component.head:
+            if found == self.component.head and self._in_wal():
                 return
             from alembic.script import ScriptDirectory
 
             from alembic import command
 
             config = alembic_config()
-            known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-            if found is not None and found not in known:
+            scripts = ScriptDirectory.from_config(config)
+            if found is not None and found not in _revisions(scripts, f"{self.component.branch}@head"):
+                if found in _revisions(scripts, "heads"):
+                    raise JournalDamaged(f"{self.path} is not the {self.component.branch} database, but another one")
                 raise JournalTooNew(
                     f"{self.path} was written by a newer release (revision {found}; this one writes "
                     f"{self.component.head}): upgrade necrocode, or name another folder with --home"
@@ -138,14 +160,22 @@ class Database:
             raw = self.engine.raw_connection()
             try:
                 # Persistent in the file; switching needs the lock, since it fails at once when it is contended.
-                raw.cursor().execute("PRAGMA journal_mode = WAL")
+                mode = raw.cursor().execute("PRAGMA journal_mode = WAL").fetchone()[0]
             finally:
                 raw.close()
+            if mode != "wal":
+                raise JournalUnavailable(f"{self.path} can have no write-ahead log here: name a folder on a local disk")
+            if found == self.component.head:
+                return
             with self.engine.begin() as connection:
                 if found is not None and may_migrate is not None:
                     may_migrate(connection)
                 config.attributes["connection"] = connection
                 command.upgrade(config, f"{self.component.branch}@head")
+
+
+def _revisions(scripts: ScriptDirectory, heads: str) -> set[str]:
+    return {script.revision for script in scripts.walk_revisions("base", heads)}
 
 
 def alembic_config() -> Config:
@@ -164,34 +194,37 @@ def file_lock(path: Path, timeout: timedelta) -> Iterator[None]:
 
     Raises :class:`JournalUnavailable` if it is not free within ``timeout``.
     """
-    from necrocode.engine.stop import StopToken
-
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    waiting, step = StopToken(), timedelta(milliseconds=20)
-    left = timeout
+    deadline = time.monotonic() + timeout.total_seconds()
     try:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if left <= timedelta(0):
+                if time.monotonic() >= deadline:
                     raise JournalUnavailable(f"{path} is locked by another process") from None
-                waiting.wait(step)
-                left -= step
+                time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite, SQLAlchemy and the operating system raise about ``path`` into the journal's errors."""
+def explained(path: Path, *, files: bool = False) -> Iterator[None]:
+    """Turn what SQLite raises about ``path`` into the journal's errors; with ``files``, what the system raises too.
+
+    A broken constraint and wrong SQL are bugs of the caller, not of the surroundings: they pass.
+    """
     try:
         yield
-    except EnvironmentFault:
+    except (exc.IntegrityError, exc.ProgrammingError):
         raise
-    except (exc.DBAPIError, sqlite3.Error, OSError) as error:
+    except (exc.DBAPIError, sqlite3.Error) as error:
+        raise explain(error, path) from error
+    except OSError as error:
+        if not files:
+            raise
         raise explain(error, path) from error
 
 
@@ -204,7 +237,7 @@ def explain(error: Exception, path: Path) -> JournalError:
         return JournalDamaged(f"{path} is damaged: {words}")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return JournalUnavailable(f"{path} is locked by another process: {words}")
-    if name.startswith("SQLITE_FULL"):
+    if name.startswith("SQLITE_FULL") or getattr(original, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return JournalUnavailable(f"no space left for {path}: free some, then resume")
     if name.startswith("SQLITE_READONLY"):
         return JournalUnavailable(f"{path} is read-only: {words}")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+from necrocode.engine.canonical import clean
 from necrocode.engine.claim import HEARTBEAT, LEASE_TTL, Addition, Claim, Observer, claim
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Json
+from necrocode.engine.entry import Draft
 from necrocode.engine.errors import (
     EngineError,
     EnvironmentFault,
@@ -20,6 +24,7 @@ from necrocode.engine.errors import (
     LeaseHeld,
     LifecycleError,
     NoTransition,
+    RunEnded,
     StopSignal,
     StopTriggered,
     Superseded,
@@ -97,46 +102,52 @@ class Driver:
         self._heartbeat = heartbeat
         self._drive: _Drive | None = None
         self._interrupt: Interrupted | None = None
-
-    def interrupt(self, message: str = "interrupted") -> None:
-        """Stop soon and leave the run resumable. Safe in a signal handler and from other threads."""
-        self._interrupt = Interrupted(message)
-        if self._drive is not None:
-            self._drive.request(self._interrupt)
+        #: What the heart is to hear. A queue of this kind may be written to in a signal handler; a lock may not be
+        #: taken there, since the thread that was interrupted may hold it.
+        self._mail: queue.SimpleQueue[StopSignal | None] = queue.SimpleQueue()
 
     @property
     def stop(self) -> StopToken | None:
         """What the present state's waits look at; ``None`` while nothing is driven."""
         return self._drive.stop if self._drive is not None else None
 
+    def interrupt(self, message: str = "interrupted") -> None:
+        """Stop soon and leave the run resumable. Safe in a signal handler and from other threads."""
+        self._interrupt = Interrupted(message)
+        self._mail.put(self._interrupt)
+
     def drive(self, run_id: str, *, take_over: bool = False, force: bool = False) -> RunRecord:
         """Take ``run_id`` as far as it goes; returns it closed, parked or interrupted.
 
-        ``take_over`` as in :func:`~necrocode.engine.claim.claim`; ``force`` drives a run that was parked as poison.
+        ``take_over`` as in :func:`~necrocode.engine.claim.claim`; ``force`` drives a run that was parked as poison, and
+        has an effect done again that its policy refuses to do when in doubt.
 
         Raises :class:`LeaseHeld` if another live process drives it, or took it over meanwhile;
         :class:`LifecycleError` if it was made by a lifecycle that this program cannot continue; :class:`JournalError`
         if the journal cannot be used.
         """
-        run = self._journal.run(run_id)
-        if run.status == "closed":
-            return run
         lifecycle = self._program.lifecycle
-        if run.lifecycle != lifecycle.name:
-            raise LifecycleError(f"run {run_id} belongs to the lifecycle {run.lifecycle!r}, not {lifecycle.name!r}")
-        if run.stop_reason == "poison" and not force:
-            raise EnvironmentFault(f"run {run_id} is poison: resume it with --force", stop_reason="poison")
-        state = lifecycle.mapped(run.version, run.state)
-        resumed = run.epoch > 0
-        held = claim(self._journal, run_id, version=lifecycle.version, state=state, take_over=take_over, ttl=self._ttl)
-        held.observer = self._observer
+
+        def admit(run: RunRecord) -> tuple[int, str]:
+            if run.lifecycle != lifecycle.name:
+                raise LifecycleError(f"run {run_id} belongs to the lifecycle {run.lifecycle!r}, not {lifecycle.name!r}")
+            if run.stop_reason == "poison" and not force:
+                raise EnvironmentFault(f"run {run_id} is poison: resume it with --force", stop_reason="poison")
+            return lifecycle.version, lifecycle.mapped(run.version, run.state)
+
+        try:
+            held = claim(
+                self._journal, run_id, admit=admit, take_over=take_over, ttl=self._ttl, observer=self._observer
+            )
+        except RunEnded:
+            return self._journal.run(run_id)
         try:
             visit = load_visit(self._journal, held.run)
-            self._drive = drive = _Drive(held, self._program, visit, self._settings)
+            self._drive = drive = _Drive(held, self._program, visit, self._settings, force=force)
             if self._interrupt is not None:
                 drive.request(self._interrupt)
-            with _Heart(drive, self._heartbeat):
-                return drive.run(resumed=resumed, force=force)
+            with _Heart(drive, self._mail, self._heartbeat):
+                return drive.run()
         except Superseded as signal:
             raise LeaseHeld(f"{signal}: another process drives run {run_id} now") from signal
         finally:
@@ -147,74 +158,152 @@ class Driver:
 class _Drive:
     """One claim, from taking it to letting it go."""
 
-    def __init__(self, held: Claim, program: Program, visit: Visit, settings: Mapping[str, Json] | None) -> None:
+    def __init__(
+        self, held: Claim, program: Program, visit: Visit, settings: Mapping[str, Json] | None, *, force: bool
+    ) -> None:
         self.claim = held
         self._program = program
         self._visit = visit
-        self._settings = settings
+        self._force = force
         #: Of the present state: each has its own, since not every state listens to every signal.
         self.stop = StopToken()
         self._requests: list[StopSignal] = []
+        #: A request that comes while the run moves on must reach the state it is in then, and no other.
+        self._entering = threading.Lock()
+        self._parking = False
+        self._recovered = held.epoch == 1
+        #: Entries that wait to be committed with the next one.
+        self._pending: list[Draft] = []
         self._timeout, self._deadline_at, self._recorded = _created(held)
+        self._settings: Mapping[str, Json] = self._recorded
+        if settings is not None:
+            self._settings = clean(dict(settings), held.journal.mask)
 
     def request(self, signal: StopSignal) -> None:
         """Ask the run to stop. One that the present state does not listen to waits for a state that does."""
-        self._requests.append(signal)
-        self._tell(signal)
+        with self._entering:
+            self._requests.append(signal)
+            self._tell(signal)
 
-    def run(self, *, resumed: bool, force: bool) -> RunRecord:
-        if self._visit.deaths >= POISON_DEATHS and not force:
-            return self._park(
-                EnvironmentFault(
-                    f"{self._visit.deaths} processes died at this place, one after the other; "
-                    "look at the log, then resume with --force",
-                    stop_reason="poison",
-                )
-            )
-        settings = self._effective_settings()
-        recovered = not resumed
+    def run(self) -> RunRecord:
+        if self._settings != self._recorded:
+            # A change is an entry of its own: what was recorded under the old ones stays explicable.
+            changed = {"settings": self._settings}
+            self.claim.append([Addition("warning", "settings_changed", changed, key="settings")])
+        if self._visit.deaths >= POISON_DEATHS and not self._force:
+            return self._park_poison()
         while not self._program.lifecycle.states[self.claim.run.state].terminal:
-            context = self._enter(settings)
+            context = self._enter()
             try:
-                if not recovered:
-                    self._recover(settings)
-                    recovered = True
-                outcome = self._program.handlers[self.claim.run.state](context)
-            except (TaskError, StopTriggered) as error:
-                outcome = Outcome(error.trigger, {"stop_reason": error.stop_reason, "error": str(error)})
+                self._move(self._outcome(context))
             except Interrupted as signal:
-                self.claim.append(
-                    [*context.take_pending(), Addition("lease", "interrupted", {"message": str(signal)})], release=True
-                )
+                interrupted = Addition("lease", "interrupted", {"message": str(signal)})
+                self._append(interrupted, release=True)
                 return self.claim.run
             except EnvironmentFault as fault:
                 return self._park(fault)
+            except NoTransition as error:
+                return self._park(EnvironmentFault(str(error), stop_reason="no_transition"))
             except Exception as error:
                 log.exception("run %s: %s failed", self.claim.run.run_id, self.claim.run.state)
                 return self._park(EnvironmentFault(f"{type(error).__name__}: {error}", stop_reason="internal_error"))
-            # A run that left its state needs no recovery of what it was doing there.
-            recovered = True
-            try:
-                self._move(outcome, context)
-            except NoTransition as error:
-                return self._park(EnvironmentFault(str(error), stop_reason="no_transition"))
         return self.claim.run
 
-    def _enter(self, settings: Mapping[str, Json]) -> Context:
-        self.stop = StopToken()
-        if self._listens_to("deadline"):
-            self._arm_deadline()
-        for signal in self._requests:
-            self._tell(signal)
-        return self._context(settings)
+    def _enter(self) -> Context:
+        with self._entering:
+            self.stop = StopToken()
+            if self._listens_to("deadline"):
+                self._arm_deadline()
+            for signal in self._requests:
+                self._tell(signal)
+        return self._context()
 
-    def _context(self, settings: Mapping[str, Json], scope: str | None = None) -> Context:
-        return Context(self.claim, self._visit, settings=settings, stop=self.stop, active=self._active, scope=scope)
+    def _outcome(self, context: Context) -> Outcome:
+        """What the present state ends with: what its handler wants, or what made it leave."""
+        try:
+            if not self._recovered:
+                self._recover()
+            outcome = self._program.handlers[self.claim.run.state](context)
+            context.check_complete()
+        except (TaskError, StopTriggered) as error:
+            return Outcome(error.trigger, {"stop_reason": error.stop_reason, "error": str(error)})
+        return outcome
+
+    def _recover(self) -> None:
+        self.stop.check()
+        patch = dict(self._program.recover(self._context(f"resume-{self.claim.epoch}")))
+        self._append(Addition("lease", "resumed", {"patch": patch}))
+        self._recovered = True
+
+    def _move(self, outcome: Outcome) -> None:
+        run, lifecycle, number = self.claim.run, self._program.lifecycle, self._visit.number + 1
+        payload = {"visit": number, "patch": dict(outcome.data)}
+        made = self.claim.draft(Addition("transition", outcome.trigger, payload, key=run.state))
+        # The guards see what will be recorded, so that they hold on it for ever.
+        row = lifecycle.choose(run.state, outcome.trigger, {**run.data, **made.payload["patch"]})
+        moves: list[Addition | Draft] = [made._replace(state=row.target)]
+        ends = lifecycle.states[row.target].terminal
+        if ends:
+            moves.append(Addition("closed", row.target, {}, state=row.target))
+        self._append(*moves, release=ends)
+        self._visit = Visit(number=number, active=self._visit.active)
+        # A run that left its state needs no recovery of what it was doing there.
+        self._recovered = True
+
+    def _park_poison(self) -> RunRecord:
+        deaths = self._visit.deaths
+        fault = EnvironmentFault(
+            f"{deaths} processes died at this place, one after the other; look at the log, then resume with --force",
+            stop_reason="poison",
+        )
+        # Where even parking was deadly, the run is parked without letting go of what it holds.
+        return self._park(fault, let_go=deaths == POISON_DEATHS)
+
+    def _park(self, fault: EngineError, *, let_go: bool = True) -> RunRecord:
+        if isinstance(fault, JournalError):
+            # What cannot be written cannot be parked: the next process finds the run as it is.
+            raise fault
+        with self._entering:
+            # Whatever stopped the state does not stop its parking.
+            self._parking, self.stop = True, StopToken()
+        context = self._context(f"park-{self.claim.epoch}")
+        patch: Mapping[str, Json] = {}
+        try:
+            if let_go:
+                patch = clean(dict(self._program.park(context, fault)), self.claim.journal.mask)
+        except JournalError:
+            raise
+        except Exception as error:
+            log.exception("run %s: parking failed", self.claim.run.run_id)
+            context.warn("park_failed", {"error": str(error)})
+        reason, message = getattr(fault, "stop_reason", "environment"), str(fault)
+        self._append(
+            Addition("parked", reason, {"message": message, "patch": {**patch, "error": message}}), release=True
+        )
+        return self.claim.run
+
+    def _append(self, *additions: Addition | Draft, release: bool = False) -> None:
+        self.claim.append([*self._pending, *additions], release=release)
+        self._pending.clear()
+
+    def _context(self, scope: str | None = None) -> Context:
+        return Context(
+            self.claim,
+            self._program.lifecycle,
+            self._visit,
+            settings=self._settings,
+            stop=self.stop,
+            active=self._active,
+            pending=self._pending,
+            scope=scope,
+            force=self._force,
+        )
 
     def _tell(self, signal: StopSignal) -> None:
         if isinstance(signal, StopTriggered) and not self._listens_to(signal.trigger):
             return
-        self.stop.stop(signal)
+        if not self._parking or isinstance(signal, Superseded):
+            self.stop.stop(signal)
 
     def _listens_to(self, trigger: str) -> bool:
         return trigger in self._program.lifecycle.triggers(self.claim.run.state)
@@ -232,67 +321,16 @@ class _Drive:
             remaining, why = min(left)
             self.stop.expire_after(remaining, StopTriggered("deadline", why, stop_reason="deadline"))
 
-    def _recover(self, settings: Mapping[str, Json]) -> None:
-        self.stop.check()
-        context = self._context(settings, scope=f"resume-{self.claim.epoch}")
-        patch = self._program.recover(context)
-        self.claim.append([*context.take_pending(), Addition("lease", "resumed", {"patch": dict(patch)})])
-
-    def _move(self, outcome: Outcome, context: Context) -> None:
-        run = self.claim.run
-        lifecycle = self._program.lifecycle
-        row = lifecycle.choose(run.state, outcome.trigger, {**run.data, **outcome.data})
-        number = self._visit.number + 1
-        moves = [
-            *context.take_pending(),
-            Addition(
-                "transition",
-                row.trigger,
-                {"visit": number, "patch": dict(outcome.data)},
-                key=row.source,
-                state=row.target,
-            ),
-        ]
-        ends = lifecycle.states[row.target].terminal
-        if ends:
-            moves.append(Addition("closed", row.target, {}, state=row.target))
-        self.claim.append(moves, release=ends)
-        self._visit = Visit(number=number, active=self._visit.active)
-
-    def _park(self, fault: EngineError) -> RunRecord:
-        reason = getattr(fault, "stop_reason", "environment")
-        if isinstance(fault, JournalError):
-            # What cannot be written cannot be parked: the next process finds the run as it is.
-            raise fault
-        self.stop = StopToken()
-        context = self._context({}, scope=f"park-{self.claim.epoch}")
-        patch: Mapping[str, Json] = {}
-        try:
-            patch = self._program.park(context, fault)
-        except EngineError as error:
-            context.warn("park_failed", {"error": str(error)})
-        parked = Addition("parked", reason, {"message": str(fault), "patch": {**patch, "error": str(fault)}})
-        self.claim.append([*context.take_pending(), parked], release=True)
-        return self.claim.run
-
-    def _effective_settings(self) -> Mapping[str, Json]:
-        """The settings that hold from now on; a change is an entry of its own."""
-        if self._settings is None or dict(self._settings) == dict(self._recorded):
-            return self._recorded
-        stored = self.claim.append([Addition("warning", "settings_changed", {"settings": dict(self._settings)})])
-        settings: Mapping[str, Json] = stored[0]["settings"]
-        return settings
-
 
 class _Heart:
     """Beats while a run is driven, and listens for what others ask of it."""
 
-    def __init__(self, drive: _Drive, interval: timedelta) -> None:
+    def __init__(self, drive: _Drive, mail: queue.SimpleQueue[StopSignal | None], interval: timedelta) -> None:
         self._drive = drive
-        self._interval = interval
-        self._end = StopToken()
+        self._mail = mail
+        self._interval = interval.total_seconds()
         self._cancel_heard = False
-        self._thread = threading.Thread(target=self._beat, name="necrocode-heart", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="necrocode-heart", daemon=True)
 
     def __enter__(self) -> _Heart:
         self._listen()
@@ -300,23 +338,32 @@ class _Heart:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end.stop(Interrupted("done"))
+        self._mail.put(None)
         self._thread.join()
 
-    def _beat(self) -> None:
-        since = timedelta(0)
-        while not self._end.wait(CANCEL_POLL):
-            since += CANCEL_POLL
+    def _live(self) -> None:
+        due = time.monotonic() + self._interval
+        while True:
+            try:
+                signal = self._mail.get(timeout=min(CANCEL_POLL.total_seconds(), self._interval))
+            except queue.Empty:
+                pass
+            else:
+                if signal is None:
+                    return
+                self._drive.request(signal)
             try:
                 self._listen()
-                if since >= self._interval:
-                    since = timedelta(0)
-                    if not self._drive.claim.beat():
-                        self._drive.request(Superseded(f"epoch {self._drive.claim.epoch} is over"))
-                        return
+                if time.monotonic() >= due:
+                    due = time.monotonic() + self._interval
+                    self._beat()
             except JournalError as error:
                 # The driving thread meets the same trouble at its next append and says so.
                 log.warning("heartbeat: %s", error)
+
+    def _beat(self) -> None:
+        if not self._drive.claim.beat():
+            self._drive.request(Superseded(f"epoch {self._drive.claim.epoch} is over"))
 
     def _listen(self) -> None:
         held = self._drive.claim

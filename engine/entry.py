@@ -87,7 +87,7 @@ def draft(
 ) -> Draft:
     """The draft of an entry. Raises ``TypeError`` for a payload that JSON cannot hold."""
     cleaned: dict[str, Json] = clean(dict(payload), mask)
-    return Draft(kind, mask(name), mask(key), state, cleaned, *pack(cleaned))
+    return Draft(kind, name, key, state, cleaned, *pack(cleaned))
 
 
 def entry_hash(

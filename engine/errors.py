@@ -8,6 +8,7 @@
     ├── RunError
     │   ├── RunNotFound (LookupError)       no such run in this journal
     │   ├── SubjectBusy                     another live run has the same subject
+    │   ├── RunEnded                        the run has ended
     │   └── LeaseHeld                       another live process drives the run
     ├── EffectFailed                        a tolerated effect failed; the handler goes on without it
     ├── TaskError                           the task's own fault: fires a declared trigger
@@ -65,6 +66,10 @@ class SubjectBusy(RunError):
     def __init__(self, message: str, run_id: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class RunEnded(RunError):
+    """The run has ended."""
 
 
 class LeaseHeld(RunError):

@@ -10,7 +10,7 @@ _EFFECTS = uuid.UUID("6f2d1e0c-5c0b-5c55-9a55-6e6563726f63")
 
 
 def new_run_id() -> str:
-    """A UUID of version 7 (RFC 9562, 5.7): sorts by its time of creation, to a quarter of a microsecond (6.2, method 3)."""
+    """A UUID of version 7 (RFC 9562, 5.7): sorts by its time of creation, to a quarter of a microsecond (method 3)."""
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = (rest << 12) // 1_000_000
     noise = int.from_bytes(os.urandom(8), "big")

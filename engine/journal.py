@@ -6,16 +6,17 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from necrocode.engine.canonical import canonical, clean, sha256
+from necrocode.engine.canonical import canonical, sha256
 from necrocode.engine.clock import EpochClock
 from necrocode.engine.database import Database, Durability, explained
 from necrocode.engine.effects import Json
-from necrocode.engine.entry import COLUMNS, Blob, Draft, Entry, entry_hash, inflate, moment, pack, unpack
+from necrocode.engine.entry import COLUMNS, Blob, Entry, draft, entry_hash, inflate, microseconds, moment, unpack
 from necrocode.engine.errors import JournalDamaged, JournalUnavailable, RunNotFound, SubjectBusy
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.ids import new_run_id
@@ -26,13 +27,18 @@ from necrocode.engine.writer import Writer
 
 RUN_COLUMNS = ", ".join(RunRecord.__dataclass_fields__)
 INSERT_BLOB = "INSERT INTO blobs (run_id, sha256, codec, size, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+INSERT_ENTRY = f"INSERT INTO entries ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+
+PAGE = 500
+"""Rows read at a time: a reader that takes its time must not hold a view that the WAL cannot be emptied behind."""
 
 
 class Journal:
     """An open journal.
 
     ``mask`` is applied to every text before it is stored, and so before anything uses it: a replay sees what the first
-    run saw. Raises what :class:`~necrocode.engine.database.Database` raises.
+    run saw. ``connections`` is the class of the SQLite connections: the seam where tests plug in. Raises what
+    :class:`~necrocode.engine.database.Database` raises.
     """
 
     def __init__(
@@ -42,14 +48,24 @@ class Journal:
         durability: Durability = "power-loss",
         lock_timeout: timedelta = timedelta(seconds=30),
         mask: Callable[[str], str] = lambda text: text,
+        connections: type[sqlite3.Connection] = sqlite3.Connection,
     ) -> None:
-        self.path = path
         self.mask = mask
         self.database = Database(
-            path, JOURNAL, durability=durability, lock_timeout=lock_timeout, may_migrate=_refuse_while_driven
+            path,
+            JOURNAL,
+            durability=durability,
+            lock_timeout=lock_timeout,
+            may_migrate=_refuse_while_driven,
+            connections=connections,
         )
-        with explained(path):
-            self.writer = Writer(self.database)
+        self.path = self.database.path
+        try:
+            with explained(self.path):
+                self.writer = Writer(self.database)
+        except BaseException:
+            self.database.close()
+            raise
 
     def close(self) -> None:
         """Close the file. Claims of this journal can append nothing after that."""
@@ -78,25 +94,26 @@ class Journal:
         """Begin a run in the initial state.
 
         ``settings`` is the effective configuration, frozen here. ``timeout`` counts active time, ``deadline_at`` is a
-        moment. Raises :class:`SubjectBusy` if a live run has the same ``subject``.
+        moment. Raises :class:`SubjectBusy` if a live run has the same ``subject``, ``ValueError`` for a ``deadline_at``
+        without a time zone and ``TypeError`` for data that JSON cannot hold.
         """
+        if deadline_at is not None and deadline_at.tzinfo is None:
+            raise ValueError(f"deadline_at has no time zone: {deadline_at}")
         run_id = run_id or new_run_id()
-        payload = clean(
-            {
-                "lifecycle": lifecycle.name,
-                "version": lifecycle.version,
-                "subject": subject,
-                "data": dict(data),
-                "settings": dict(settings or {}),
-                "timeout_seconds": timeout.total_seconds() if timeout else None,
-                "deadline_at": deadline_at.isoformat() if deadline_at else None,
-            },
-            self.mask,
-        )
-        text, blobs = pack(payload)
-        row = (run_id, 1, "created", lifecycle.initial, lifecycle.name, "", 0, EpochClock().microseconds(), text, "")
-        entry = Entry(*row, entry_hash(*row))  # type: ignore[arg-type]
-        run = begin(entry, payload)
+        payload = {
+            "lifecycle": lifecycle.name,
+            "version": lifecycle.version,
+            "subject": subject,
+            "data": dict(data),
+            "settings": dict(settings or {}),
+            "timeout_seconds": timeout.total_seconds() if timeout is not None else None,
+            "deadline_at": deadline_at.isoformat() if deadline_at is not None else None,
+        }
+        made = draft("created", lifecycle.name, payload, self.mask)
+        at = EpochClock().microseconds()
+        row = (run_id, 1, made.kind, lifecycle.initial, made.name, made.key, 0, at, made.text, "")
+        entry = Entry(*row, entry_hash(*row))
+        run = begin(entry, made.payload)
 
         def operation(connection: sqlite3.Connection) -> None:
             busy = connection.execute(
@@ -105,8 +122,8 @@ class Journal:
             if busy:
                 raise SubjectBusy(f"run {busy[0]} works on this already", busy[0])
             _insert_run(connection, run)
-            connection.execute(f"INSERT INTO entries ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", entry)
-            insert_blobs(connection, run_id, blobs)
+            connection.execute(INSERT_ENTRY, entry)
+            insert_blobs(connection, run_id, made.blobs)
             append_link(connection, run_id, "created", entry.seq, entry.hash)
 
         self.writer.submit(operation)
@@ -137,25 +154,32 @@ class Journal:
 
     def find(self, prefix: str) -> RunRecord:
         """The one run whose id starts (or ends) with ``prefix``. Raises :class:`RunNotFound` if none or several do."""
-        known = self.runs()
-        for match in (str.startswith, str.endswith):
-            found = [run for run in known if match(run.run_id, prefix)]
+        for part in ("substr(run_id, 1, ?)", "substr(run_id, -?)"):
+            with self.database.read() as connection:
+                found = connection.exec_driver_sql(
+                    f"SELECT run_id FROM runs WHERE {part} = ? LIMIT 2", (len(prefix), prefix)
+                ).fetchall()
             if len(found) == 1:
-                return found[0]
+                return self.run(found[0][0])
             if found:
-                raise RunNotFound(f"{len(found)} runs match {prefix!r}: write more of the id")
+                raise RunNotFound(f"several runs match {prefix!r}: write more of the id")
         raise RunNotFound(f"there is no run {prefix!r} in {self.path}")
 
     # --- entries ---
 
     def entries(self, run_id: str, *, after: int = 0) -> Iterator[Entry]:
-        """The run's rows with a ``seq`` above ``after``, in order."""
-        with self.database.read() as connection:
-            rows = connection.exec_driver_sql(
-                f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq", (run_id, after)
-            )
+        """The run's rows with a ``seq`` above ``after``, in order. Between two rows no view of the file is held."""
+        while True:
+            with self.database.read() as connection:
+                rows = connection.exec_driver_sql(
+                    f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT {PAGE}",
+                    (run_id, after),
+                ).fetchall()
             for row in rows:
                 yield Entry(*row)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].seq
 
     def entry(self, run_id: str, seq: int) -> Entry:
         """One row. Raises :class:`JournalDamaged` if it is missing."""
@@ -169,17 +193,12 @@ class Journal:
 
     def payload(self, entry: Entry) -> dict[str, Json]:
         """The entry's payload, its blobs put back. Raises :class:`JournalDamaged` if one is missing."""
-        return unpack(entry.payload, lambda digest: self.blob(entry.run_id, digest))
+        return unpack(entry.payload, partial(self.blob, entry.run_id))
 
     def blob(self, run_id: str, digest: str) -> bytes:
         """The content of a blob. Raises :class:`JournalDamaged` if it is missing or cannot be read."""
         with self.database.read() as connection:
-            row = connection.exec_driver_sql(
-                "SELECT codec, data FROM blobs WHERE run_id = ? AND sha256 = ?", (run_id, digest)
-            ).fetchone()
-        if row is None:
-            raise JournalDamaged(f"run {run_id}: the blob {digest} is missing")
-        return inflate(row[0], row[1], digest)
+            return read_blob(connection, run_id, digest)
 
     def outcomes(self, run_id: str, name: str) -> list[Entry]:
         """The outcomes of every effect called ``name``, in order."""
@@ -196,7 +215,7 @@ class Journal:
         with self.database.read() as connection:
             row = connection.exec_driver_sql(
                 "SELECT seq FROM entries WHERE run_id = ? AND kind = 'warning' AND name = 'settings_changed' "
-                "ORDER BY seq DESC LIMIT 1",
+                "AND key = 'settings' ORDER BY seq DESC LIMIT 1",
                 (run_id,),
             ).fetchone()
         settings: Mapping[str, Json] = self.payload(self.entry(run_id, row[0] if row else 1))["settings"]
@@ -231,16 +250,40 @@ class Journal:
             row = connection.exec_driver_sql(
                 "SELECT holder FROM leases WHERE run_id = ? AND held = 1", (run_id,)
             ).fetchone()
-        return ProcessIdentity.from_json(json.loads(row[0])) if row else None
+        return holder_of(row[0]) if row else None
+
+
+def read_blob(connection: Connection, run_id: str, digest: str) -> bytes:
+    """The content of a blob. Raises :class:`JournalDamaged` if it is missing or cannot be read."""
+    row = connection.exec_driver_sql(
+        "SELECT codec, size, data FROM blobs WHERE run_id = ? AND sha256 = ?", (run_id, digest)
+    ).fetchone()
+    if row is None:
+        raise JournalDamaged(f"the blob {digest} is missing")
+    return inflate(digest, *row)
+
+
+def holder_of(text: str) -> ProcessIdentity:
+    """Whom a lease names. Raises :class:`JournalDamaged` if it names nobody."""
+    try:
+        return ProcessIdentity.from_json(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise JournalDamaged(f"a lease names no process: {text[:200]!r}") from error
 
 
 def record(row: Sequence[Any]) -> RunRecord:
-    """The run that a row of ``runs`` tells of, its columns in their order."""
+    """The run that a row of ``runs`` tells of, its columns in their order.
+
+    Raises :class:`JournalDamaged` for a row that nobody wrote like that.
+    """
     fields = dict(zip(RunRecord.__dataclass_fields__, row, strict=True))
-    fields["data"] = json.loads(fields["data"])
-    for column in ("created_at", "updated_at", "finished_at"):
-        if fields[column] is not None:
-            fields[column] = moment(fields[column])
+    try:
+        fields["data"] = json.loads(fields["data"])
+        for column in ("created_at", "updated_at", "finished_at"):
+            if fields[column] is not None:
+                fields[column] = moment(fields[column])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise JournalDamaged(f"run {fields['run_id']}: its row of the projection was changed: {error}") from error
     return RunRecord(**fields)
 
 
@@ -258,9 +301,9 @@ def row_of(run: RunRecord) -> tuple[Any, ...]:
         run.epoch,
         run.head_seq,
         run.head_hash,
-        _microseconds(run.created_at),
-        _microseconds(run.updated_at),
-        _microseconds(run.finished_at) if run.finished_at else None,
+        microseconds(run.created_at),
+        microseconds(run.updated_at),
+        microseconds(run.finished_at) if run.finished_at else None,
     )
 
 
@@ -281,6 +324,21 @@ def append_link(connection: sqlite3.Connection, run_id: str, event: str, seq: in
     )
 
 
+def tombstone_hash(run_id: str, head_seq: int, head_hash: str, pruned_at: int, pruned_by: str) -> str:
+    """SHA-256 of the canonical JSON of a tombstone: what the chain over all runs knows it by."""
+    return sha256(
+        canonical(
+            {
+                "head_hash": head_hash,
+                "head_seq": head_seq,
+                "pruned_at": pruned_at,
+                "pruned_by": pruned_by,
+                "run_id": run_id,
+            }
+        )
+    )
+
+
 def link_hash(n: int, run_id: str, event: str, seq: int, head_hash: str, prev_hash: str) -> str:
     """SHA-256 of the canonical JSON of a link of the chain over all runs."""
     return sha256(
@@ -290,26 +348,13 @@ def link_hash(n: int, run_id: str, event: str, seq: int, head_hash: str, prev_ha
     )
 
 
-def draft(
-    kind: Any, name: str, key: str, payload: Mapping[str, Json], mask: Callable[[str], str]
-) -> tuple[Draft, str, list[Blob]]:
-    """A cleaned, masked draft with its stored text and blobs."""
-    cleaned = clean(dict(payload), mask)
-    text, blobs = pack(cleaned)
-    return Draft(kind, name, key, cleaned), text, blobs
-
-
-def _microseconds(when: datetime) -> int:
-    return round(when.timestamp() * 1_000_000)
-
-
 def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
     connection.execute(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(run))
 
 
 def _refuse_while_driven(connection: Connection) -> None:
     for (holder,) in connection.exec_driver_sql("SELECT holder FROM leases WHERE held = 1").fetchall():
-        identity = ProcessIdentity.from_json(json.loads(holder))
+        identity = holder_of(holder)
         if identity.is_alive() is not False:
             raise JournalUnavailable(
                 f"the journal needs a migration, but {identity} is driving a run: let it end, then try again"

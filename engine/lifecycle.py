@@ -229,7 +229,8 @@ class _Choice(MachineTransition):
     def execute(self, event_data: EventData) -> bool:
         if not self._eval_conditions(event_data):
             return False
-        event_data.model.row = self._row
+        probe: Any = event_data.model
+        probe.row = self._row
         return True
 
 

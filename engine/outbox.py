@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from necrocode.engine.effects import Json
 from necrocode.engine.entry import moment
 from necrocode.engine.errors import EngineError
 from necrocode.engine.journal import Journal
+
+log = logging.getLogger("necrocode.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ def deliver(
         except EngineError as error:
             stuck.add(line)
             _record(journal, parcel, error=journal.mask(str(error)))
+        except Exception as error:
+            # A bug in one sender must not hold up the others' parcels.
+            log.exception("%s could not be delivered", parcel.item_id)
+            stuck.add(line)
+            _record(journal, parcel, error=journal.mask(f"{type(error).__name__}: {error}"))
         else:
             delivered += 1
             _record(journal, parcel, error=None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from necrocode.engine.clock import EpochClock
 from necrocode.engine.errors import RunError
-from necrocode.engine.journal import Journal, append_link
+from necrocode.engine.journal import Journal, append_link, tombstone_hash
 
 
 def prune(journal: Journal, run_ids: Sequence[str], *, by: str) -> int:
@@ -29,8 +29,12 @@ def prune(journal: Journal, run_ids: Sequence[str], *, by: str) -> int:
                 "SELECT 1 FROM outbox WHERE run_id = ? AND delivered_at IS NULL", (run_id,)
             ).fetchone():
                 raise RunError(f"run {run_id} has reports to deliver still: see 'necrocode doctor'")
-            connection.execute("INSERT INTO tombstones VALUES (?, ?, ?, ?, ?)", (run_id, row[1], row[2], at, by))
-            append_link(connection, run_id, "pruned", row[1], row[2])
+            tombstone = (run_id, row[1], row[2], at, by)
+            connection.execute(
+                "INSERT INTO tombstones (run_id, head_seq, head_hash, pruned_at, pruned_by) VALUES (?, ?, ?, ?, ?)",
+                tombstone,
+            )
+            append_link(connection, run_id, "pruned", row[1], tombstone_hash(*tombstone))
             for table in ("entries", "blobs", "runs", "leases", "requests", "outbox"):
                 connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
         return len(run_ids)

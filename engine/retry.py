@@ -38,6 +38,11 @@ class RetryPolicy:
             seconds = max(seconds, asked.total_seconds())
         return timedelta(seconds=seconds)
 
+    @property
+    def longest(self) -> timedelta:
+        """No wait is longer."""
+        return max(self.max_wait * (1 + self.jitter), self.max_retry_after)
+
     def retrying(
         self,
         *,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
 
 from necrocode.engine.effects import Json, OpenEffect, Recorded
-from necrocode.engine.entry import Entry, entry_hash
+from necrocode.engine.entry import COLUMNS, Entry, intact, unpack
 from necrocode.engine.errors import JournalDamaged
 from necrocode.engine.ids import idempotency_key
-from necrocode.engine.journal import Journal
+from necrocode.engine.journal import Journal, read_blob
 from necrocode.engine.runs import RunRecord
 
 
@@ -20,18 +25,23 @@ class Step:
 
     name: str
     key: str
+    #: Of its first entry.
     seq: int
     note: Json = None
     #: The entry that settled it; ``None`` while it is open.
     settled: Entry | None = None
-    #: Failed attempts in all.
+    #: Attempts that failed.
     failed: int = 0
+    #: Attempts that may have been under way when a process died or was stopped.
+    lost: int = 0
     #: Failed attempts since the last time it was given up.
     failed_in_round: int = 0
     #: When the next attempt is due (microseconds since the epoch), if one is.
     retry_at: int | None = None
-    #: Whether the process died while it was under way.
+    #: Whether it may have happened, or be happening, without its outcome having been recorded.
     in_doubt: bool = True
+    #: Whether an attempt may have begun since its last entry.
+    begun: bool = True
 
 
 @dataclass(slots=True)
@@ -41,7 +51,7 @@ class Visit:
     number: int
     #: Effects by their ordinal, from 0.
     steps: dict[int, Step] = field(default_factory=dict)
-    #: Processes that died here in a row without leaving anything new, the present one not counted.
+    #: Processes that died here in a row without leaving anything new.
     deaths: int = 0
     #: What the run was working for, over all epochs before the present one.
     active: timedelta = timedelta(0)
@@ -86,65 +96,100 @@ def load_visit(journal: Journal, run: RunRecord) -> Visit:
             f"run {run.run_id}: its last entry is {previous.seq if previous else 'missing'}, "
             f"its head says {run.head_seq}"
         )
-    # The claim that is loading this is the last one; it has not died.
-    visit.deaths = max(0, visit.deaths - 1)
     return visit
 
 
-def history(journal: Journal, run_id: str, state: str, before_visit: int) -> list[Recorded]:
-    """Outcomes of earlier visits of ``state``, in order."""
+def history(journal: Journal, run_id: str, states: Collection[str], before_visit: int) -> list[Recorded]:
+    """Outcomes of earlier visits of a state (by each of its names), in order."""
+    marks = ", ".join("?" * len(states))
+    found = []
     with journal.database.read() as connection:
         rows = connection.exec_driver_sql(
-            "SELECT * FROM entries WHERE run_id = ? AND kind = 'outcome' AND state = ? ORDER BY seq", (run_id, state)
+            f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND kind = 'outcome' AND state IN ({marks}) ORDER BY seq",
+            (run_id, *states),
         ).fetchall()
-    found = []
-    for row in rows:
-        payload = journal.payload(Entry(*row))
-        if "scope" not in payload and payload["visit"] < before_visit and "result" in payload:
-            found.append(Recorded(payload["visit"], payload["ordinal"], row.name, row.key, payload["result"]))
+        for row in rows:
+            payload = _payload(connection, Entry(*row))
+            if "scope" not in payload and payload["visit"] < before_visit and "result" in payload:
+                found.append(Recorded(payload["visit"], payload["ordinal"], row.name, row.key, payload["result"]))
     return found
 
 
-def last_recorded(journal: Journal, run_id: str, field: str) -> Json | None:
-    """The last value that any outcome of the run gave to ``field`` of its result."""
+def last_recorded(journal: Journal, run_id: str, field: str, before: int | None = None) -> Json | None:
+    """The last value that any outcome of the run (with a ``seq`` below ``before``) gave to ``field`` of its result."""
     with journal.database.read() as connection:
         rows = connection.exec_driver_sql(
-            "SELECT * FROM entries WHERE run_id = ? AND kind = 'outcome' ORDER BY seq DESC", (run_id,)
+            f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND kind = 'outcome' AND (? IS NULL OR seq < ?) "
+            "ORDER BY seq DESC",
+            (run_id, before, before),
         )
         for row in rows:
-            result = journal.payload(Entry(*row)).get("result")
-            if isinstance(result, dict) and result.get(field) is not None:
-                return result[field]
+            value = field_of(_payload(connection, Entry(*row)), field)
+            if value is not None:
+                return value
     return None
+
+
+def field_of(payload: dict[str, Any], field: str) -> Json | None:
+    """``field`` of the result in an outcome's payload, if it has one."""
+    result = payload.get("result")
+    return result.get(field) if isinstance(result, dict) else None
+
+
+def _payload(connection: Connection, entry: Entry) -> dict[str, Json]:
+    return unpack(entry.payload, partial(read_blob, connection, entry.run_id))
 
 
 def _take(journal: Journal, visit: Visit, entry: Entry) -> None:
     kind = entry.kind
-    if kind == "lease":
-        visit.deaths = visit.deaths + 1 if entry.name == "claimed" else visit.deaths
-        if entry.name == "interrupted":
-            visit.deaths = 0
-        return
-    if kind in ("created", "transition", "parked"):
-        visit.deaths = 0
-        if kind == "transition":
-            visit.number = journal.payload(entry)["visit"]
-        return
     # Blobs stay where they are: results are looked at when the handler asks for them.
     head = json.loads(entry.payload)
-    if "scope" in head or "ordinal" not in head:
-        return
-    visit.deaths = 0
+    if kind == "lease":
+        _take_lease(visit, entry, head)
+    elif kind in ("created", "transition", "parked"):
+        visit.deaths = 0
+        visit.number = head["visit"] if kind == "transition" else visit.number
+    elif "ordinal" in head and "scope" not in head:
+        visit.deaths = 0
+        _take_step(journal, visit, entry, head)
+
+
+def _take_lease(visit: Visit, entry: Entry, head: dict[str, Any]) -> None:
+    still_open = [step for step in visit.steps.values() if step.settled is None]
+    if entry.name == "claimed":
+        visit.deaths += bool(head["after_death"])
+        for step in still_open:
+            # One that died while it waited for the next attempt had not begun it.
+            waiting = step.retry_at is not None and entry.at < step.retry_at
+            step.lost += step.begun and not waiting
+            step.begun = False
+    elif entry.name == "resumed":
+        # From here on the handler ran again over what was open.
+        for step in still_open:
+            step.begun = step.in_doubt
+    elif entry.name == "interrupted":
+        visit.deaths = 0
+
+
+def _take_step(journal: Journal, visit: Visit, entry: Entry, head: dict[str, Any]) -> None:
     ordinal = head["ordinal"]
-    if kind == "attempt":
+    if entry.kind == "attempt":
         step = visit.steps[ordinal]
         step.failed += 1
         step.failed_in_round = 0 if head["final"] else step.failed_in_round + 1
         step.retry_at = head["retry_at"]
-        step.in_doubt = not head["final"]
+        step.in_doubt = step.begun = head["in_doubt"] or not head["final"]
         return
-    step = visit.steps.setdefault(ordinal, Step(entry.name, entry.key, entry.seq, head.get("note")))
-    if kind in ("outcome", "warning"):
+    if ordinal not in visit.steps:
+        note = head.get("note") if entry.kind == "intent" else None
+        if isinstance(note, dict):
+            note = journal.payload(entry)["note"]
+        visit.steps[ordinal] = Step(entry.name, entry.key, entry.seq, note)
+    step = visit.steps[ordinal]
+    if entry.kind == "intent":
+        step.in_doubt = step.begun = True
+        step.retry_at = None
+    else:
         step.settled = entry
 
 
@@ -154,7 +199,7 @@ def _check(entry: Entry, previous: Entry | None, start: int) -> None:
         raise JournalDamaged(f"run {entry.run_id}: entry {expected} is missing")
     if previous is not None and entry.prev_hash != previous.hash:
         raise JournalDamaged(f"run {entry.run_id}: entry {entry.seq} does not follow entry {previous.seq}")
-    if entry_hash(*entry[:-1]) != entry.hash:
+    if not intact(entry):
         raise JournalDamaged(f"run {entry.run_id}: entry {entry.seq} was changed")
 
 

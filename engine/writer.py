@@ -4,106 +4,142 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from necrocode.engine.database import Database, explain
-from necrocode.engine.errors import JournalUnavailable
+from necrocode.engine.errors import JournalError, JournalUnavailable, StopSignal
 
 T = TypeVar("T")
 
 
-class _Waiting(Generic[T]):
+class _Step(Generic[T]):
     __slots__ = ("done", "error", "operation", "value")
 
     def __init__(self, operation: Callable[[sqlite3.Connection], T]) -> None:
         self.operation = operation
+        #: Whether it is known what became of it.
         self.done = False
         self.value: T | None = None
         self.error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        self.error, self.done = error, True
 
 
 class Writer:
     """Commits operations durably, in the order they came, from any number of threads.
 
     Whoever finds nobody committing leads: it takes all that wait, runs each in a savepoint of one transaction and
-    commits once, so that many runs share an fsync. An operation that raises is rolled back alone.
+    commits once, so that many runs share a sync. An operation that raises is rolled back alone.
     """
 
     def __init__(self, database: Database) -> None:
-        self._path: Path = database.path
+        self._path = database.path
         self._pooled = database.engine.raw_connection()
         connection = self._pooled.driver_connection
         assert isinstance(connection, sqlite3.Connection)
         self._connection = connection
         self._leader = threading.Lock()
         self._mutex = threading.Lock()
-        self._queue: list[_Waiting[Any]] = []
+        self._queue: list[_Step[Any]] = []
+        self._closed = False
 
     def submit(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``operation`` in a write transaction and return its value once that is committed.
 
+        ``operation`` must do nothing but write through the connection it is given: it is run again if another step
+        took the transaction down with it. It may not submit anything itself.
+
         Raises what the operation raised (then nothing of it was written), or :class:`JournalUnavailable`.
         """
-        waiting = _Waiting(operation)
+        step = _Step(operation)
         with self._mutex:
-            self._queue.append(waiting)
+            self._queue.append(step)
         with self._leader:
-            if not waiting.done:
+            if not step.done:
                 with self._mutex:
                     batch, self._queue = self._queue, []
-                self._commit(batch)
-        if waiting.error is not None:
-            raise waiting.error
-        return waiting.value  # type: ignore[return-value]
+                self._lead(batch)
+        if step.error is not None:
+            raise step.error
+        if not step.done:
+            raise JournalUnavailable(f"{self._path}: the thread that was committing this step was interrupted")
+        return step.value  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Give the connection back. Nothing may be submitted any more."""
+        """Give the connection back. What is submitted after that is refused."""
         with self._leader:
-            self._pooled.close()
+            if not self._closed:
+                self._closed = True
+                self._pooled.close()
 
-    def _commit(self, batch: list[_Waiting[Any]]) -> None:
+    def _lead(self, batch: list[_Step[Any]]) -> None:
+        if self._closed:
+            self._fail(batch, sqlite3.ProgrammingError("it was closed"))
+        waiting = batch
+        while waiting := [step for step in waiting if not step.done]:
+            try:
+                self._commit(waiting)
+            except (sqlite3.Error, OSError) as error:
+                self._roll_back()
+                self._fail(waiting, error)
+            except BaseException as error:
+                # This thread is being ended (Ctrl-C): the others must not take that for success.
+                self._roll_back()
+                self._fail(waiting, error)
+                raise
+
+    def _commit(self, steps: list[_Step[Any]]) -> None:
+        """One transaction for all of ``steps``, unless one takes it down: then only that one is done afterwards."""
         connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for waiting in batch:
-                self._run(waiting, alone=len(batch) == 1)
-            if all(waiting.error is not None for waiting in batch):
+        connection.execute("BEGIN IMMEDIATE")
+        alone = len(steps) == 1
+        for step in steps:
+            self._run(step, alone=alone)
+            if not connection.in_transaction:
+                # A full disk or an I/O error ends the whole transaction: the others are written without it.
                 return
-            if connection.in_transaction:
-                connection.execute("COMMIT")
-            else:
-                # A full disk or an I/O error ends the whole transaction, whichever step met it.
-                self._fail(batch, JournalUnavailable(f"{self._path}: an error in another step ended the transaction"))
-        except (sqlite3.Error, OSError) as error:
-            self._fail(batch, explain(error, self._path))
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            for waiting in batch:
-                waiting.done = True
-
-    def _run(self, waiting: _Waiting[Any], *, alone: bool) -> None:
-        connection = self._connection
-        if not connection.in_transaction:
+        kept = [step for step in steps if not step.done]
+        if not kept:
+            connection.execute("ROLLBACK")
             return
+        connection.execute("COMMIT")
+        for step in kept:
+            step.done = True
+
+    def _run(self, step: _Step[Any], *, alone: bool) -> None:
+        connection = self._connection
         if not alone:
             connection.execute("SAVEPOINT step")
         try:
-            waiting.value = waiting.operation(connection)
-        except (sqlite3.Error, OSError) as error:
-            waiting.error = explain(error, self._path)
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that submitted it
-            waiting.error = error
+            step.value = step.operation(connection)
+            if not connection.in_transaction:
+                raise JournalUnavailable(f"{self._path}: the step ended the transaction it was run in")
+        except sqlite3.Error as error:
+            step.fail(self._explained(error))
+        except (Exception, StopSignal) as error:  # noqa: BLE001 - handed to the thread that submitted it
+            step.fail(error)
         if alone or not connection.in_transaction:
             return
-        if waiting.error is not None:
+        if step.done:
             connection.execute("ROLLBACK TO step")
         connection.execute("RELEASE step")
 
-    @staticmethod
-    def _fail(batch: list[_Waiting[Any]], error: Exception) -> None:
-        for waiting in batch:
-            if waiting.error is None:
-                waiting.error = error
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _fail(self, steps: Iterable[_Step[Any]], error: BaseException) -> None:
+        for step in steps:
+            if not step.done:
+                # Each its own: they are raised in different threads.
+                step.fail(self._explained(error))
+
+    def _explained(self, error: BaseException) -> JournalError:
+        if isinstance(error, Exception):
+            explained = explain(error, self._path)
+        else:
+            explained = JournalUnavailable(f"{self._path}: the thread that was committing was interrupted")
+        explained.__cause__ = error
+        return explained

@@ -192,6 +192,8 @@ class RunnerConfig(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = "info"
     structured_logging: bool = False
     durability: Annotated[Literal["power-loss", "process-crash"], BeforeValidator(_lower)] = "power-loss"
+    #: How long to wait for another process that holds a database's lock.
+    lock_timeout_seconds: Seconds = 30
     #: Days that ended runs, their artifacts and logs are kept by ``prune``.
     retention_days: Days = 30
     #: Days that an unused slot is kept by ``prune``.

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from necrocode.pool.embedded import EmbeddedPool
     from necrocode.engine.stop import StopToken
 
-LOCK_TIMEOUT = timedelta(seconds=30)
-"""How long to wait for another process that holds a database's lock."""
-
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
@@ -62,7 +59,7 @@ class Runner:
         self.journal = Journal(
             self.home.journal,
             durability=loaded.config.durability,
-            lock_timeout=LOCK_TIMEOUT,
+            lock_timeout=self._lock_timeout,
             mask=self.credentials.mask,
         )
         self._drivers: set[Driver] = set()
@@ -87,12 +84,16 @@ class Runner:
         """The configuration this runner was opened with."""
         return self.loaded.config
 
+    @property
+    def _lock_timeout(self) -> timedelta:
+        return timedelta(seconds=self.config.lock_timeout_seconds)
+
     @cached_property
     def services(self) -> Database:
         """The embedded services' database."""
         from necrocode.embedded.database import open_services
 
-        return open_services(self.home.root, durability=self.config.durability, lock_timeout=LOCK_TIMEOUT)
+        return open_services(self.home.root, durability=self.config.durability, lock_timeout=self._lock_timeout)
 
     # --- beginning ---
 

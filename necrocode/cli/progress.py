@@ -33,10 +33,10 @@ def display(*, quiet: bool, many: bool) -> Iterator[Display]:
 
     console = Console(stderr=True, highlight=False)
     if many:
-        yield Display(lambda line: console.print(line, markup=False), None)
+        yield Display(lambda line: console.print(line, markup=False, soft_wrap=True), None)
         return
     with console.status("") as status:
-        yield Display(lambda line: console.print(line, markup=False), status)
+        yield Display(lambda line: console.print(line, markup=False, soft_wrap=True), status)
 
 
 class Display:
@@ -89,7 +89,7 @@ class Watcher:
         self._tokens = f"{event.tokens_in + event.tokens_out:,} tokens"
         cost = f", ${event.cost:.4f}" if event.cost is not None else ""
         self._step = f"turn {event.turn} · {event.doing} {mask(event.detail)}".rstrip()
-        if self._shown.status is None and event.doing != "model":
+        if event.doing != "model":
             self._say(f"{self._step} · {self._tokens}{cost}")
         self._refresh()
 

@@ -12,7 +12,7 @@ from necrocode.cli.session import common, json_option, opened, print_json
 
 @click.command("prune")
 @click.option("--older-than", type=click.IntRange(0), help="Days since a run ended (default: retention_days).")
-@click.option("--slots-older-than", type=click.IntRange(0), help="Days a slot was unused (default: slot_retention_days).")
+@click.option("--slots-older-than", type=click.IntRange(0), help="Days a slot was unused (slot_retention_days).")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @common

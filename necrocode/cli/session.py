@@ -59,7 +59,9 @@ def opened(config_file: Path | None, home: Path | None, **flags: Any) -> Iterato
         # People have the progress lines; what they did not ask for would only stand between those.
         quiet = "log_level" not in loaded.sources and not loaded.config.structured_logging
         configure_logging(
-            level="error" if quiet else loaded.config.log_level, structured=loaded.config.structured_logging, mask=runner.credentials.mask
+            level="error" if quiet else loaded.config.log_level,
+            structured=loaded.config.structured_logging,
+            mask=runner.credentials.mask,
         )
         for warning in (*loaded.warnings, *runner.warnings):
             note(f"warning: {warning}")
@@ -129,7 +131,6 @@ def _explain(error: Exception) -> int:
     if isinstance(error, EnvironmentFault | EngineError):
         note(f"error: {error}")
         return exits.ENVIRONMENT
-    note(
-        f"error: {type(error).__name__}: {error}\nthis is a bug; --debug shows where. Nothing that was recorded is lost."
-    )
+    note(f"error: {type(error).__name__}: {error}")
+    note("this is a bug; --debug shows where. Nothing that was recorded is lost.")
     return exits.ENVIRONMENT

@@ -30,7 +30,7 @@ def command(run: str, entries: bool, as_json: bool, config_file: Path | None, ho
             return
         for field, value in shown.items():
             if value not in (None, [], ""):
-                click.echo(f"{field:>14}  {_plain(value)}")
+                click.echo(f"{field:>15}  {_plain(value)}")
         if entries:
             click.echo()
             for entry in journal.entries(record.run_id):
@@ -47,7 +47,7 @@ def line(seq: int, entry: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return "\n                ".join(_plain(item) for item in value)
+        return "\n                 ".join(_plain(item) for item in value)
     if isinstance(value, dict):
         if "uri" in value:
             return f"{value['type']}: {value['uri']} ({value['size_bytes']:,} bytes)"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 
 TEMPORARY = ".~necrocode-"
-"""Names that start so are ours, half-written: no walk sees them, every clean-up removes them."""
+"""Names that start so are ours, half-written when a process was killed: the next walk removes them."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Deeper than this a tree is taken apart instead of descended into: descriptors and the stack are finite.
@@ -22,10 +23,15 @@ def open_directory(name: str | bytes | os.PathLike[str], dir_fd: int | None = No
     One that we own but may not list is made accessible first: a model that says ``chmod 0`` hides nothing.
     """
     try:
-        return os.open(name, _DIRECTORY, dir_fd=dir_fd)
+        descriptor = os.open(name, _DIRECTORY, dir_fd=dir_fd)
     except PermissionError:
         _make_accessible(name, dir_fd, 0o700)
-        return os.open(name, _DIRECTORY, dir_fd=dir_fd)
+        descriptor = os.open(name, _DIRECTORY, dir_fd=dir_fd)
+    # It may be listed, but can what is in it be reached? Root never needs to ask.
+    if os.geteuid() != 0 and (mode := os.fstat(descriptor).st_mode) & 0o500 != 0o500:
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, stat.S_IMODE(mode) | 0o500)
+    return descriptor
 
 
 @contextlib.contextmanager
@@ -50,7 +56,7 @@ def read_file(name: str, dir_fd: int) -> tuple[bytes, os.stat_result]:
     try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise FileNotFoundError(f"{name!r} is no regular file")
+            raise FileNotFoundError(errno.ENOENT, "no regular file any more", name)
         if state.st_size <= 65_536:
             content = os.read(descriptor, 65_537)
             if len(content) <= 65_536:

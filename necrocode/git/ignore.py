@@ -119,8 +119,25 @@ def _pattern(line: bytes) -> _Pattern | None:
     text = text.removeprefix(b"/")
     if not text:
         return None
-    parts = tuple(_part(part) for part in (text.split(b"/") if anchored else [text]))
+    parts = tuple(_part(part) for part in (_split(text) if anchored else [text]))
     return _Pattern(negated, directories_only, parts, anchored)
+
+
+def _split(glob: bytes) -> list[bytes]:
+    """The parts between slashes; one in brackets or after a backslash divides nothing."""
+    parts, start, at = [], 0, 0
+    while at < len(glob):
+        byte = glob[at : at + 1]
+        if byte == b"[":
+            _, at = _bracket(glob, at + 1)
+        elif byte == b"\\" and glob[at + 1 : at + 2] != b"/":
+            at += 2
+        elif byte == b"/":
+            parts.append(glob[start:at].removesuffix(b"\\"))
+            start = at = at + 1
+        else:
+            at += 1
+    return [*parts, glob[start:]]
 
 
 def _trim(line: bytes) -> bytes:

@@ -209,7 +209,12 @@ class ObjectStore:
         """Point a ref at a commit, synced. Only one writer per ref: names of runs are in it."""
         # By hand, since libgit2 takes ten times as long for it (1.2 ms here) and every turn of a run needs one.
         path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for above in path.parent.parents:
+                sync_directory(above)
+                if above == self.path:
+                    break
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.lock")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
@@ -304,11 +309,16 @@ def make_bare(path: Path, *, alternates: Path | None) -> None:
     # libgit2 says that it has this one, always, and then cannot read it.
     repository.write(ObjectType.TREE, b"")
     repository.config["gc.auto"] = 0
+    repository.config["gc.writeCommitGraph"] = False
     repository.config["receive.autogc"] = False
     repository.config["maintenance.auto"] = False
     repository.config["core.logAllRefUpdates"] = False
     (building / "info").mkdir(exist_ok=True)
     (building / "info" / "attributes").write_text("* -text -filter\n")
+    # libgit2 syncs an object and its folder, not that folder's own entry in the one above: made and synced here.
+    for number in range(256):
+        (building / "objects" / f"{number:02x}").mkdir(exist_ok=True)
+    sync_directory(building / "objects")
     if alternates is not None:
         (building / "objects" / "info").mkdir(exist_ok=True)
         (building / "objects" / "info" / "alternates").write_bytes(bytes(alternates / "objects") + b"\n")

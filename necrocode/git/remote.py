@@ -22,6 +22,7 @@ CACHED = "refs/necrocode/heads/"
 NETWORK_TIMEOUT = timedelta(minutes=15)
 
 _SHA1 = re.compile(r"[0-9a-f]{40}\Z")
+_LOCKED = r"cannot lock ref|failed to (update|lock)|unable to (create|lock)|Another git process"
 #: Longest first: the general words ("Could not read from remote repository") come along with the telling ones.
 _MEANINGS: tuple[tuple[str, str], ...] = (
     (
@@ -38,7 +39,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (
         r"mismatched algorithms|[Uu]nknown (hash algorithm|repository extension|ref storage)"
         r"|unsupported (hash|object format)|[Ee]xpected git repo version|unknown repository extensions"
-        r"|shallow update not allowed|from a shallow|source repository is shallow"
+        r"|shallow update not allowed|from a shallow|source repository is shallow|shallow roots"
         r"|transport '[^']*' not allowed|Unable to find remote helper",
         "unsupported_repo",
     ),
@@ -119,7 +120,8 @@ class Remote:
                 self.place.cache, "-c", "fetch.fsckObjects=false", "-c", "core.fsync=all", "fetch", "--no-tags",
                 "--no-write-fetch-head", "--no-recurse-submodules", "--quiet", "--end-of-options", self.url.url, *specs,
             )  # fmt: skip
-            if not result.ok:
+            # git says no more than this of a remote that is itself a shallow clone, and succeeds.
+            if not result.ok or "shallow roots" in result.stderr:
                 self.explain(result, "fetch")
 
     def push(self, commit: str, branch: str, expected: str | None) -> None:
@@ -148,10 +150,9 @@ class Remote:
                 f"the branch {branch} {what} on the remote, and should be {wanted}: it stays as it is",
                 stop_reason="branch_exists",
             )
-        if re.search(
-            r"cannot lock ref|failed to (update|lock)|unable to (create|lock)|Another git process",
-            reason + result.stderr,
-        ):
+        said = reason + result.stderr
+        # A branch named feature for ever forbids feature/x; another's lock on the ref passes.
+        if "; cannot create" not in said and re.search(_LOCKED, said):
             raise Transient(
                 f"the remote could not update {branch}: {reason} {remote_words}".strip(), stop_reason="git_failed"
             )

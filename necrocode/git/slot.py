@@ -113,8 +113,10 @@ class SlotFiles:
             descriptors.remove(".git", fd)
             self.track([*tracked, tree])
             self._walker.walk(fd, keep=False)
-            Laying(self._store, fd, self.known, everything=True).make(tree)
-            self._walked = True
+            laying = Laying(self._store, fd, self.known, everything=True)
+            laying.make(tree)
+            # Rules that were laid are not read yet.
+            self._walked = not laying.patterns_changed
         self.save()
 
     def clean(self) -> None:

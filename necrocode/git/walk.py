@@ -329,6 +329,8 @@ class Walker:
         """Judge a name as what it is now; whether the tree changes by it."""
         was_link = known.links.pop(name, None)
         known.unmanaged.pop(name, None)
+        if name.startswith(descriptors.TEMPORARY):
+            descriptors.remove(name, fd)
         try:
             st = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -356,7 +358,7 @@ class Walker:
 
     def _refusal(self, name: str, st: os.stat_result) -> str | None:
         """Why no tree can hold it, ``""`` for what goes without saying, ``None`` if one can."""
-        if name == ".git" or name.startswith(descriptors.TEMPORARY):
+        if name == ".git":
             return ""
         if git_refuses(name) or (stat.S_ISLNK(st.st_mode) and name.lower() == ".gitmodules"):
             return "has a name that git does not take"

@@ -51,7 +51,7 @@ class GitWorkspaces:
         self._opened: dict[tuple[SlotAllocation, str, str], GitWorkspace] = {}
 
     def open(self, loan: SlotAllocation, *, repo_url: str, run_id: str) -> GitWorkspace:
-        """The workspace of ``loan``. Touches no file in the slot.
+        """The workspace of ``loan``. Touches no file in the slot. ``ValueError``: a run id that no ref can have.
 
         For a user's own folder, no ``repo_url`` (or the folder itself) stands for the ``origin`` that it had when the
         run first got it. Asked for the same again it is the same object: what it knows of the files is not lost.
@@ -64,6 +64,7 @@ class GitWorkspaces:
         return self._opened.setdefault((loan, repo_url, run_id), self._open(loan, repo_url, run_id))
 
     def _open(self, loan: SlotAllocation, repo_url: str, run_id: str) -> GitWorkspace:
+        run_ref(run_id)
         state = state_folder(self._home, loan.slot_path)
         if loan.kind == "folder" and repo_url in ("", str(loan.slot_path)):
             repo_url = folder.origin_of(state, run_id) or ""

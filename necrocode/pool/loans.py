@@ -30,10 +30,16 @@ class Slot:
     generation: int
     run_id: str | None
     loan_key: str | None
-    holder: ProcessIdentity | None
+    #: The holder as it stands in the table.
+    holder_json: str | None
     former_run: str | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def holder(self) -> ProcessIdentity | None:
+        """The process that the slot is lent to."""
+        return None if self.holder_json is None else ProcessIdentity.from_json(json.loads(self.holder_json))
 
     @property
     def number(self) -> int:
@@ -206,12 +212,11 @@ def remove(connection: Connection, slot_id: str, generation: int) -> None:
 
 
 def _as_seen(slot: Slot) -> tuple[Any, ...]:
-    holder = None if slot.holder is None else _json(slot.holder)
     return (
         slots.c.slot_id == slot.slot_id,
         slots.c.generation == slot.generation,
         slots.c.status == slot.status,
-        slots.c.holder.is_(None) if holder is None else slots.c.holder == holder,
+        slots.c.holder.is_(None) if slot.holder_json is None else slots.c.holder == slot.holder_json,
     )
 
 
@@ -233,7 +238,7 @@ def _slot(row: Row[Any]) -> Slot:
         generation=row.generation,
         run_id=row.run_id,
         loan_key=row.loan_key,
-        holder=None if row.holder is None else ProcessIdentity.from_json(json.loads(row.holder)),
+        holder_json=row.holder,
         former_run=row.former_run,
         created_at=_time(row.created_at),
         updated_at=_time(row.updated_at),
@@ -254,11 +259,7 @@ def _loan(row: Row[Any]) -> Loan:
 
 
 def _me() -> str:
-    return _json(ProcessIdentity.current())
-
-
-def _json(holder: ProcessIdentity) -> str:
-    return json.dumps(holder.to_json(), sort_keys=True)
+    return json.dumps(ProcessIdentity.current().to_json(), sort_keys=True)
 
 
 def _now() -> int:

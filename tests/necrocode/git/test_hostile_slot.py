@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from necrocode.engine.errors import EnvironmentFault, TaskError
-from necrocode.git import descriptors
 from necrocode.git.slot import SlotFiles
 from tests.necrocode.git.repositories import make_store, picture, write
 
@@ -46,7 +46,7 @@ def test_a_directory_replaced_by_a_link_elsewhere_is_put_right_without_following
 ) -> None:
     tree = files.snapshot()
     before = picture(outside)
-    descriptors.remove("dir", os.open(slot, os.O_RDONLY))
+    shutil.rmtree(slot / "dir")
     (slot / "dir").symlink_to(outside)
     assert "dir/precious" not in dict(files._store.flatten(files.snapshot()))
     files.restore(tree) if how == "restore" else files.lay(tree, tracked=[tree])

@@ -16,21 +16,12 @@ from necrocode.git.slot import SlotFiles
 from tests.necrocode.git.repositories import fsck, git, make_store, picture, tree_by_git, write
 
 NAMES = st.sampled_from(
-    [
-        b"a",
-        b"b",
-        b"c.txt",
-        b"d.log",
-        b"sub",
-        b"x y",
-        b"\xc3\xa9",
-        b"\xff\xfe",
-        b"tab\there",
-        b"new\nline",
-        b"-dash",
-        b"build",
+    [name.encode() for name in ("a", "b", "c.txt", "d.log", "sub", "x y", "build", ".hidden", "a.b", "a-b", "a0")]
+    + [
+        name.encode()
+        for name in ("é", "tab\there", "new\nline", 'quo"te', "back\\slash", ":colon", "~t", "-dash", "*s")
     ]
-    + [b".hidden", b"a.b", b"a-b", b"a0", b'quo"te', b"back\\slash", b":colon", b"~t", b"*star"]
+    + [bytes([0xFF, 0xFE])]
 )
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(b"/".join)
 CONTENTS = st.sampled_from([b"", b"x", b"one\ntwo\n", b"crlf\r\nline\r\n", b"\0binary\xff", b"x" * 5000, b"$Id$\n"])
@@ -89,16 +80,12 @@ def do(slot: Path, operation: tuple[str, bytes, bytes]) -> None:
             return
         _remove(path)
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-        actions: dict[str, Callable[[], object]] = {
+        actions: dict[str, Callable[[], None]] = {
             "write": lambda: _file(path, content),
             "link": lambda: os.symlink(content, path),  # noqa: PTH211
             "directory": lambda: os.makedirs(path),  # noqa: PTH103
             "fifo": lambda: os.mkfifo(path),
-            "nested": lambda: (
-                os.makedirs(os.path.join(path, b".git")),  # noqa: PTH103, PTH118
-                _file(os.path.join(path, b".git/HEAD"), b"ref: refs/heads/main\n"),  # noqa: PTH118
-                _file(os.path.join(path, b"inside"), content),  # noqa: PTH118
-            ),
+            "nested": lambda: _nested_repository(path, content),
         }
         actions[kind]()
 
@@ -106,6 +93,12 @@ def do(slot: Path, operation: tuple[str, bytes, bytes]) -> None:
 def _file(path: bytes, content: bytes) -> None:
     with open(path, "wb") as file:  # noqa: PTH123
         file.write(content)
+
+
+def _nested_repository(path: bytes, content: bytes) -> None:
+    os.makedirs(os.path.join(path, b".git"))  # noqa: PTH103, PTH118
+    _file(os.path.join(path, b".git/HEAD"), b"ref: refs/heads/main\n")  # noqa: PTH118
+    _file(os.path.join(path, b"inside"), content)  # noqa: PTH118
 
 
 def _remove(path: bytes) -> None:

@@ -1,0 +1,179 @@
+"""Milliseconds per agent turn with an instant scripted model: ``python -m bench.agent_turns``.
+
+A real run of the real command on a real repository, of 1,000 and of 10,000 files. The model's server answers at once;
+each turn is one call of one tool. What a turn costs is read from the journal: from one answer to the next request, less
+what the command took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from necrocode.demo.stage import make_remote
+from necrocode.engine.entry import Entry
+from necrocode.engine.journal import Journal
+from necrocode.scripted.server import ScriptedServer
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One repository's figures, in milliseconds."""
+
+    files: int
+    sandbox: str
+    #: By tool: the medians of what a turn took beyond model and command.
+    per_tool: Mapping[str, float]
+    #: From the start of ``run`` to the first request, on a fresh slot and on a warm one.
+    first_request_cold: float
+    first_request_warm: float
+    #: Bytes in the journal's entries and blobs, for each turn.
+    bytes_per_turn: float
+
+
+def main() -> int:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.agent_turns", description=__doc__)
+    parser.add_argument("--files", type=int, nargs="*", default=[1_000, 10_000], help="sizes of the repository")
+    parser.add_argument("--turns", type=int, default=60, help="turns a run")
+    parser.add_argument("--sandbox", default="auto", choices=["auto", "off"], help="how commands are confined")
+    options = parser.parse_args()
+    table = Table(title=f"per turn beyond model and command, {options.turns} turns (medians, ms)")
+    columns = ("files", "sandbox", "bash", "edit_file", "read_file", "first request cold", "warm", "bytes a turn")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for files in options.files:
+        found = measure(files, options.turns, options.sandbox)
+        table.add_row(
+            f"{found.files:,}",
+            found.sandbox,
+            *(f"{found.per_tool[tool]:.1f}" for tool in ("bash", "edit_file", "read_file")),
+            f"{found.first_request_cold:.0f}",
+            f"{found.first_request_warm:.0f}",
+            f"{found.bytes_per_turn:,.0f}",
+        )
+    Console(width=120).print(table)
+    return 0
+
+
+def measure(files: int, turns: int, sandbox: str) -> Measured:
+    """Run twice on a repository of ``files`` files (the second time on a warm slot) and read the journal."""
+    with tempfile.TemporaryDirectory(prefix="necrocode-bench-") as folder:
+        root = Path(folder)
+        contents = {f"src/d{n // 100:03}/f{n:05}.py": f"value = {n}\n" * 20 for n in range(files)}
+        make_remote(root / "remote.git", root / "seed", contents, "many files")
+        with ScriptedServer(_script(turns)) as server:
+            began = [_run(root, server, number, sandbox) for number in (1, 2)]
+            asked = len(server.requests)
+        with Journal(root / "home" / "journal.db") as journal:
+            runs = journal.runs()
+            cold, warm = (_first_request_ms(journal, run.run_id, at) for run, at in zip(runs, began, strict=True))
+            entries = list(journal.entries(runs[-1].run_id))
+            per_tool = _per_tool(journal, entries)
+            confined = str(journal.payload(_outcomes(entries, "tool.bash")[0])["result"]["sandbox"])
+            size = _bytes(journal, runs[-1].run_id)
+        assert asked == 2 * (turns + 1), asked
+        return Measured(files, confined, per_tool, cold, warm, size / turns)
+
+
+def _script(turns: int) -> dict[str, Any]:
+    """Turns that read, edit and run in turn, then finish."""
+    answers: list[dict[str, Any]] = []
+    for turn in range(turns):
+        tool: tuple[str, dict[str, Any]] = (
+            ("read_file", {"path": f"src/d000/f{turn % 100:05}.py"}),
+            ("edit_file", {"path": "src/d000/f00000.py", "old_text": _marker(turn), "new_text": _marker(turn + 3)}),
+            ("bash", {"command": f"true {turn}"}),
+        )[turn % 3]
+        if turn == 1:
+            tool[1]["old_text"] = "value = 0\n" * 20
+        answers.append({"tool_calls": [{"name": tool[0], "arguments": tool[1]}]})
+    answers.append({"tool_calls": [{"name": "finish", "arguments": {"summary": "done"}}]})
+    return {"model": "scripted", "answers": answers}
+
+
+def _marker(turn: int) -> str:
+    return f"edited = {turn}\n"
+
+
+def _run(root: Path, server: ScriptedServer, number: int, sandbox: str) -> float:
+    """Run once; returns when the command was started, in seconds since the epoch."""
+    task = root / f"task{number}.yaml"
+    task.write_text(
+        f"task_id: '{number}'\nspec_name: bench\ntitle: many turns\ndescription: turn and turn\n"
+        f"repo_url: {root / 'remote.git'}\ntest_commands: ['true']\n",
+        encoding="utf-8",
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(root),
+        "NECROCODE_HOME": str(root / "home"),
+        "NECROCODE_LLM_ENDPOINT": server.url,
+        "NECROCODE_MAX_TURNS": "100000",
+        "NECROCODE_SANDBOX": sandbox,
+        "LLM_API_KEY": "key-of-the-bench",
+    }
+    command = [sys.executable, "-m", "necrocode", "run", str(task)]
+    began = time.time()
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"the run ended with exit code {done.returncode}:\n{done.stderr}")
+    return began
+
+
+def _first_request_ms(journal: Journal, run_id: str, began: float) -> float:
+    first = next(entry for entry in journal.entries(run_id) if entry.kind == "intent" and entry.name == "llm.chat")
+    return first.at / 1000 - began * 1000
+
+
+def _per_tool(journal: Journal, entries: list[Entry]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for tool, took, entry in _turns(entries):
+        result = journal.payload(entry)["result"]
+        command = float(result.get("duration_seconds", 0.0)) * 1000
+        found.setdefault(tool, []).append(took - command)
+    return {tool: statistics.median(times) for tool, times in found.items()}
+
+
+def _turns(entries: list[Entry]) -> Iterator[tuple[str, float, Entry]]:
+    """Tool, milliseconds from the answer to the next request, and the tool's outcome."""
+    answered: Entry | None = None
+    used: Entry | None = None
+    for entry in entries:
+        if entry.name == "llm.chat" and entry.kind == "intent" and answered is not None and used is not None:
+            yield used.name.removeprefix("tool."), (entry.at - answered.at) / 1000, used
+        if entry.name == "llm.chat" and entry.kind == "outcome":
+            answered, used = entry, None
+        elif entry.name.startswith("tool.") and entry.kind == "outcome":
+            used = entry
+
+
+def _outcomes(entries: list[Entry], name: str) -> list[Entry]:
+    return [entry for entry in entries if entry.kind == "outcome" and entry.name == name]
+
+
+def _bytes(journal: Journal, run_id: str) -> int:
+    with journal.database.read() as connection:
+        return int(
+            connection.exec_driver_sql(
+                "SELECT (SELECT sum(length(payload) + 200) FROM entries WHERE run_id = ?) "
+                "+ coalesce((SELECT sum(length(data)) FROM blobs WHERE run_id = ?), 0)",
+                (run_id, run_id),
+            ).scalar_one()
+        )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,161 @@
+"""Runs the necrocode command in a process that ends itself with SIGKILL at a chosen point.
+
+``python mortal.py NOTE POINT NUMBER ARGUMENT…`` where POINT is
+
+- ``before-entry``: just before the NUMBER-th commit that holds journal entries;
+- ``after-entry``: right after that commit, at the next thing that Python does;
+- ``seam``: before the NUMBER-th thing that reaches outside of the process (a transaction's begin or commit, a file
+  made, written, renamed or removed, a process started, a connection made);
+- ``never``: count only.
+
+Nothing of necrocode's is changed for it: file and process seams are Python's audit events, those of the databases are
+SQLite's trace of statements. NOTE gets one JSON line: where it died, or the counts at the end. Standard library only,
+and started by its path, so that nothing is imported that the command itself would not import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import signal
+import sqlite3.dbapi2
+import sys
+from typing import Any, NoReturn
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_EVENTS = {
+    "os.rename": "rename",
+    "os.mkdir": "mkdir",
+    "os.remove": "remove",
+    "os.rmdir": "remove",
+    "os.link": "link",
+    "os.symlink": "link",
+    "os.truncate": "write",
+    "os.chmod": "chmod",
+    "os.utime": "chmod",
+    "subprocess.Popen": "spawn",
+    "os.posix_spawn": "spawn",
+    "os.fork": "spawn",
+    "os.kill": "kill",
+    "fcntl.flock": "lock",
+    "socket.connect": "connect",
+}
+_ENTRY = re.compile(r"INSERT INTO entries .*?(?:SELECT|VALUES ?\() ?'[^']*',\d+,'(\w+)','(\w+)','([^']*)'", re.DOTALL)
+
+
+class Death:
+    """Counts what happens, and ends the process where it was told to."""
+
+    def __init__(self, note: str, point: str, number: int) -> None:
+        self._note = note
+        self._point = point
+        self._number = number
+        self._commits = 0
+        self._seams = 0
+        self._entry = ""
+        self._armed = False
+        self._dying = False
+
+    def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """An audit event of the interpreter."""
+        if self._armed:
+            self._die("after-entry", self._entry)
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(flags, int) and flags & _WRITING and not str(path).endswith(".pyc") and "pycache" not in str(path):
+                self._seam("open", str(path))
+        elif event in _EVENTS:
+            self._seam(_EVENTS[event], str(arguments[0])[:200])
+
+    def on_statement(self, database: str, waiting: list[str], sql: str) -> None:
+        """A statement that a connection to ``database`` is about to run; ``waiting``: entries of its transaction."""
+        if self._armed:
+            self._die("after-entry", self._entry)
+        found = _ENTRY.match(sql)
+        if found:
+            waiting.append(" ".join(found.groups()))
+        elif sql.startswith("BEGIN IMMEDIATE"):
+            waiting.clear()
+            self._seam("begin", database)
+        elif sql.startswith("COMMIT"):
+            self._seam("commit", database)
+            if waiting:
+                self._commit(", ".join(waiting))
+                waiting.clear()
+
+    def ended(self) -> None:
+        """Nothing killed the process."""
+        self._write({"commits": self._commits, "seams": self._seams})
+
+    def _commit(self, entry: str) -> None:
+        self._commits += 1
+        self._entry = entry
+        if self._commits != self._number:
+            return
+        if self._point == "before-entry":
+            self._die("before-entry", entry)
+        self._armed = self._point == "after-entry"
+
+    def _seam(self, what: str, detail: str) -> None:
+        self._seams += 1
+        if self._point == "seam" and self._seams == self._number:
+            self._die(f"seam {what}", detail)
+
+    def _die(self, kind: str, detail: str) -> NoReturn:
+        if not self._dying:
+            self._dying = True
+            self._write({"kind": kind, "detail": detail, "last_entry": self._entry})
+        while True:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _write(self, words: dict[str, Any]) -> None:
+        self._armed = False
+        # not open(): that would be an event again
+        descriptor = _open(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(descriptor, json.dumps(words).encode())
+
+
+def _open(path: str, flags: int, mode: int) -> int:
+    global _silent
+    _silent = True
+    try:
+        return os.open(path, flags, mode)
+    finally:
+        _silent = False
+
+
+_silent = False
+
+
+def main() -> None:
+    """Run the command of the remaining arguments."""
+    note, point, number, *arguments = sys.argv[1:]
+    death = Death(note, point, int(number))
+    connect = sqlite3.dbapi2.connect
+
+    def traced(database: Any, *rest: Any, **named: Any) -> sqlite3.Connection:
+        connection = connect(database, *rest, **named)
+        name, waiting = os.path.basename(str(database)), list[str]()  # noqa: PTH119
+        connection.set_trace_callback(lambda sql: death.on_statement(name, waiting, sql))
+        return connection
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if not _silent:
+            death.on_event(event, arguments)
+
+    # the standard library's own door, which necrocode's connections come through as everybody's do
+    sqlite3.dbapi2.connect = sqlite3.connect = traced
+    sys.addaudithook(hook)
+    # the folder of this script is no place to import from
+    del sys.path[0]
+    sys.argv = ["necrocode", *arguments]
+    try:
+        runpy.run_module("necrocode", run_name="__main__")
+    finally:
+        death.ended()
+
+
+if __name__ == "__main__":
+    main()
