@@ -51,7 +51,7 @@ class Attempts:
         self._stop = stop
         self._clock = clock
         self._failed = failed
-        self._number = step.failed + step.lost
+        self._number = step.failed
         #: Whether the present attempt settles an earlier one; if that fails, the doubt stays.
         self._settling = False
 
@@ -86,11 +86,15 @@ class Attempts:
     def _once(self) -> Json:
         self._number += 1
         attempt = Attempt(
-            idempotency_key=self._idempotency_key, number=self._number, epoch=self._epoch, stop=self._stop
+            idempotency_key=self._idempotency_key,
+            number=self._number,
+            epoch=self._epoch,
+            stop=self._stop,
+            lost=self._step.lost,
         )
         effort = self._effort
         # A failed attempt may have happened all the same: a cut connection, a command whose snapshot failed.
-        again = self._number > 1
+        again = self._step.in_doubt or self._number > 1
         self._settling = again and isinstance(effort.policy, Reconcile | Adopt)
         try:
             if isinstance(effort.policy, Refuse) and self._step.in_doubt and not effort.force:

@@ -18,12 +18,14 @@ class Attempt:
 
     #: The same on every attempt and after every crash: hand it to the other side.
     idempotency_key: str
-    #: 1 for the first attempt, also counted over crashes.
+    #: 1 for the first attempt, one more for each that failed, in this process or an earlier one.
     number: int
     #: The lease's epoch: receivers may refuse an older one.
     epoch: int
     #: Look at it in every wait.
     stop: StopToken
+    #: Attempts that a death or a stop took with it: how they ended nobody knows.
+    lost: int = 0
 
 
 Do: TypeAlias = Callable[[Attempt], Json]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from necrocode.config import RunnerConfig
     from necrocode.config_sources import LoadedConfig
     from necrocode.engine.entry import Entry
-    from necrocode.pool.embedded import EmbeddedPool
     from necrocode.engine.stop import StopToken
+    from necrocode.pool.embedded import EmbeddedPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,13 @@ class Runner:
 
     # --- beginning ---
 
+    def begin_all(self, tasks: Sequence[TaskContext], *, new: bool = False) -> list[RunRecord]:
+        """The run of each task, as :meth:`begin` gives it; if one is refused, none was begun."""
+        for task in tasks if new else ():
+            for run in self.journal.runs("live", "interrupted", "parked", subject=task.subject):
+                raise _unfinished(run.run_id)
+        return [self.begin(task, new=new) for task in tasks]
+
     def begin(self, task: TaskContext, *, new: bool = False) -> RunRecord:
         """The run for ``task``: the one that has not ended yet, if there is one, else a new one.
 
@@ -115,10 +122,7 @@ class Runner:
             )
         except SubjectBusy as busy:
             if new:
-                raise InvalidInput(
-                    "--new",
-                    [Problem("", f"run {busy.run_id} of this task has not ended: resume or cancel it first")],
-                ) from busy
+                raise _unfinished(busy.run_id) from busy
             return self.journal.run(busy.run_id)
         return run
 
@@ -262,6 +266,10 @@ class Runner:
             return thawed({**recorded, **explicit}, self.config)
         except ValueError as error:
             raise EnvironmentFault(f"the recorded configuration of run {run_id} cannot be used: {error}") from error
+
+
+def _unfinished(run_id: str) -> InvalidInput:
+    return InvalidInput("--new", [Problem("", f"run {run_id} of this task has not ended: resume or cancel it first")])
 
 
 def _both(first: Observer, second: Observer | None) -> Observer:

@@ -70,8 +70,8 @@ def public_state(run: RunRecord) -> str:
 def spending(journal: Journal, run_id: str) -> dict[str, Json]:
     """What the model has cost: recorded answers, their tokens and, if there is a price, US dollars.
 
-    ``tokens_doubtful`` are prompts of attempts that failed or died without anybody knowing whether they were billed; the
-    cost counts them.
+    ``tokens_doubtful`` are prompts of attempts that failed or died without anybody knowing whether they were billed;
+    the cost counts them.
     """
     calls = tokens_in = tokens_out = doubtful = 0
     for entry in journal.outcomes(run_id, CHAT):

@@ -24,6 +24,9 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
         conflicts=tuple(ctx.data["conflicts"]) if ctx.data["attempt"] == 0 else (),
     )
     report = ports.coder.implement(ctx, work)
+    left_out = ctx.observe("workspace.warnings", work.workspace.take_warnings)
+    if left_out:
+        ctx.warn("left_out_of_snapshots", {"message": "; ".join(left_out[:20])})
     if report.tree == ctx.data["start_tree"]:
         raise TaskError("the coder called the task finished, but no file has changed", stop_reason="no_change")
     return Outcome("implemented", {"tree": report.tree, "summary": report.summary, "attempt": work.attempt})

@@ -190,6 +190,9 @@ class Workspace(Protocol):
     def remote_branch(self, branch: str) -> str | None:
         """The commit that the remote's ``branch`` has now. Errors as :meth:`fetch`."""
 
+    def take_warnings(self) -> list[str]:
+        """What snapshots left out since the last call, and why (FIFOs, huge files…); each is said once."""
+
     def give_back(self) -> None:
         """Leave the folder as the next user should find it: a pool's slot is cleaned by the pool; a user's own folder
         is put back to the files it had before :meth:`lay`.

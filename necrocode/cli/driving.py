@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from necrocode import exits
 from necrocode.cli.progress import Display, display
-from necrocode.cli.session import note, print_json
+from necrocode.cli.session import counted, note, print_json
 from necrocode.engine.errors import EngineError, LeaseHeld
 from necrocode.views import entry_json, run_json
 
@@ -62,10 +62,8 @@ def drive_all(
     results: list[tuple[Job, RunRecord | None, int]] = []
     with display(quiet=as_json, many=len(jobs_to_do) > 1) as shown, stopping(runner):
         if jobs == 1 or len(jobs_to_do) == 1:
-            for job in jobs_to_do:
-                results.append(_drive_one(runner, job, shown, force=force, take_over=take_over))
-                if runner.stopping:
-                    break
+            # After a Ctrl-C the rest is not worked on, but marked as stopped by the user, too.
+            results = [_drive_one(runner, job, shown, force=force, take_over=take_over) for job in jobs_to_do]
         else:
             with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="necrocode-run") as pool:
                 waiting = [
@@ -74,9 +72,9 @@ def drive_all(
                 results = [future.result() for future in waiting]
     delivered, still = runner.deliver()
     if delivered:
-        note(f"{delivered} reports that had been waiting were delivered")
+        note(f"delivered what had been waiting: {counted(delivered, 'report')}")
     if still:
-        note(f"{len(still)} reports wait for a service to come back: 'necrocode doctor --fix' delivers them")
+        note(f"{counted(len(still), 'report')} to be delivered once the service is back: necrocode doctor --fix")
     if as_json:
         _print_results(runner, [run for _, run, _ in results if run is not None])
     return [code for _, _, code in results]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from necrocode.cli.session import common, json_option, opened, print_json
+from necrocode.cli.session import common, counted, json_option, opened, print_json
 
 
 @click.command("prune")
@@ -41,6 +41,7 @@ def command(
         for slot_id in pruned.slots:
             click.echo(f"slot {slot_id}: {would}")
         click.echo(
-            f"{len(pruned.runs)} runs, {len(pruned.slots)} slots, {pruned.artifacts} artifacts "
+            f"{counted(len(pruned.runs), 'run')}, {counted(len(pruned.slots), 'slot')}, "
+            f"{counted(pruned.artifacts, 'artifact')} "
             f"({pruned.artifact_bytes:,} bytes): {would}"
         )

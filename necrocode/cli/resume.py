@@ -42,7 +42,7 @@ def command(
         if every:
             wanted = [orphan.run.run_id for orphan in recoverable(runner.orphans(), interrupted=interrupted)]
         elif runs:
-            wanted = [runner.journal.find(run).run_id for run in runs]
+            wanted = list(dict.fromkeys(runner.journal.find(run).run_id for run in runs))
         else:
             orphans = runner.orphans()
             if len(orphans) > 1:

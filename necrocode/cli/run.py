@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from necrocode import exits
-from necrocode.cli.session import common, json_option, leave, note, opened
+from necrocode.cli.session import common, counted, json_option, leave, note, opened
 
 if TYPE_CHECKING:
     from necrocode.states.task import TaskContext
@@ -70,15 +70,14 @@ def command(
             for warning in each.warnings:
                 note(f"warning: {warning}")
         wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
-        begun = [runner.begin(task, new=new) for task in wanted]
-        job_list = [Job(run.run_id, attached=run.epoch > 0) for run in begun]
-        own = {job.run_id for job in job_list}
-        orphans = [orphan for orphan in runner.orphans() if orphan.run.run_id not in own]
+        begun = {run.run_id: run for run in runner.begin_all(wanted, new=new)}
+        job_list = [Job(run_id, attached=run.epoch > 0) for run_id, run in begun.items()]
+        orphans = [orphan for orphan in runner.orphans() if orphan.run.run_id not in begun]
         died = [orphan for orphan in orphans if orphan.why in ("died", "parked")]
         if recover:
             job_list = [Job(orphan.run.run_id, attached=True) for orphan in recoverable(orphans)] + job_list
         elif died:
-            note(f"{len(died)} other runs are unfinished; 'necrocode resume --all' goes on with them")
+            note(f"unfinished: {counted(len(died), 'other run')}; to go on with what died or parked: necrocode resume --all")
         codes = drive_all(runner, job_list, jobs=jobs, as_json=as_json, force=force, take_over=take_over)
     leave(exits.worst(codes))
 

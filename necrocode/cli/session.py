@@ -73,6 +73,12 @@ def note(message: str) -> None:
     click.echo(message, err=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``, ``3 entries``."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else many}"
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     json.dump(document, sys.stdout, indent=2, ensure_ascii=False, default=str)

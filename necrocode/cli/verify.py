@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from necrocode import exits
-from necrocode.cli.session import common, json_option, leave, opened, print_json
+from necrocode.cli.session import common, counted, json_option, leave, opened, print_json
 
 if TYPE_CHECKING:
     from necrocode.engine.journal import Journal
@@ -67,8 +67,9 @@ def command(
                 click.echo(f"{where}{entry}: {problem.problem}", err=True)
             if print_heads:
                 print_json(audit.heads(runner.journal).to_json())
-            verdict = "nothing is wrong" if report.ok else f"{len(report.problems)} problems"
-            click.echo(f"{report.runs_checked} runs, {report.entries_checked} entries: {verdict}", err=print_heads)
+            verdict = "nothing is wrong" if report.ok else counted(len(report.problems), "problem")
+            checked = f"{counted(report.runs_checked, 'run')}, {counted(report.entries_checked, 'entry')}"
+            click.echo(f"{checked}: {verdict}", err=print_heads)
     leave(exits.COMPLETED if report.ok else exits.DAMAGED)
 
 

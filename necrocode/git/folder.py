@@ -32,6 +32,7 @@ from necrocode.git.walk import Walker
 
 _EMPTY_BLOB = bytes.fromhex("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391")
 _SHOWN = 5
+_ORIGINS_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +173,10 @@ def forget(state: Path) -> None:
 
 def fix_origin(state: Path, run_id: str, origin: str | None) -> None:
     """Write down the run's remote the first time it gets the folder: later the model has had the ``.git``."""
-    if _origins(state).get(run_id) is None and origin is not None:
-        _write_synced(state / "origin.json", json.dumps({run_id: origin}))
+    known = _origins(state)
+    if run_id not in known and origin is not None:
+        kept = dict(list(known.items())[-_ORIGINS_KEPT:])
+        _write_synced(state / "origin.json", json.dumps({**kept, run_id: origin}))
 
 
 def origin_of(state: Path, run_id: str) -> str | None:

@@ -11,7 +11,8 @@ from necrocode.engine.errors import TaskError
 from necrocode.git import descriptors
 from necrocode.git.memory import KnownDirectory, settled
 from necrocode.git.objects import EMPTY_TREE, EXECUTABLE, GITLINK, LINK, TREE, Entry, ObjectStore, shown
-from necrocode.git.walk import MAX_DEPTH, git_refuses
+from necrocode.git.tracked import git_refuses
+from necrocode.git.walk import MAX_DEPTH
 
 #: Longer than a tick of the clock by which files are dated.
 _TICK_SECONDS = 0.025

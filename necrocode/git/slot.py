@@ -44,7 +44,7 @@ class SlotFiles:
         """
         self.path = path
         self._state = state
-        self._store = store
+        self.store = store
         self._tracked = _load_trees(state / "tracked.json")
         self._theirs = dict(theirs or {})
         self._walker = Walker(store, tracked=self._tracked, theirs=self._theirs, patterns=patterns)
@@ -94,7 +94,7 @@ class SlotFiles:
             for _ in range(_ROUNDS):
                 if self._walker.walk(fd, keep=False) == tree and not self._theirs:
                     break
-                laying = Laying(self._store, fd, self.known, everything=False)
+                laying = Laying(self.store, fd, self.known, everything=False)
                 laying.make(target)
                 if self._theirs:
                     # What was laid holds their files too, which no tree of ours does.
@@ -113,7 +113,7 @@ class SlotFiles:
             descriptors.remove(".git", fd)
             self.track([*tracked, tree])
             self._walker.walk(fd, keep=False)
-            laying = Laying(self._store, fd, self.known, everything=True)
+            laying = Laying(self.store, fd, self.known, everything=True)
             laying.make(tree)
             # Rules that were laid are not read yet.
             self._walked = not laying.patterns_changed
@@ -121,7 +121,7 @@ class SlotFiles:
 
     def clean(self) -> None:
         """Leave nothing of a run: the files of the commit it stood on, or none."""
-        if not self._tracked or not self._store.has(self._tracked[0]):
+        if not self._tracked or not self.store.has(self._tracked[0]):
             self._make_folder()
             with self._opened() as fd:
                 descriptors.remove_content(fd)
@@ -138,13 +138,13 @@ class SlotFiles:
         """``tree`` and, where nothing of it is in their way, the user's own files as they were."""
         if not self._theirs:
             return tree
-        files = dict(self._store.flatten(tree))
+        files = dict(self.store.flatten(tree))
         taken = {path[:at] for path in files for at in range(len(path)) if path[at] == "/"}
         for path, entry in self._theirs.items():
             above = (path[:at] for at in range(len(path)) if path[at] == "/")
             if path not in files and path not in taken and not any(folder in files for folder in above):
                 files[path] = entry
-        return self._store.build(files)
+        return self.store.build(files)
 
     def _make_folder(self) -> None:
         with file_errors(self.path, reason="slot_damaged"), descriptors.directory(self.path.parent) as parent:

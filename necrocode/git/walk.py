@@ -28,6 +28,7 @@ from necrocode.git.objects import (
     object_id,
     shown,
 )
+from necrocode.git.tracked import Tracked, git_refuses
 
 MAX_DEPTH = 200
 """Directories deeper than this are left out, with a warning."""
@@ -38,53 +39,6 @@ MAX_NEW_FILE_BYTES = 100 << 20
 _MAX_PATTERN_BYTES = 1 << 20
 #: What opening a file or link says when something else has taken its place.
 _REPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EINVAL})
-_HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF], "")
-
-
-def git_refuses(name: str) -> bool:
-    """Whether git takes no such name into a tree: ``.git``, also as some file systems would read it."""
-    if name == ".git":
-        return True
-    if name[:1] not in (".", "g", "G") and name.isascii():
-        return False
-    plain = name.translate(_HFS_IGNORED).lower()
-    return plain.partition(":")[0].rstrip(" .") in (".git", "git~1")
-
-
-class Tracked:
-    """What the tracked trees hold in one directory, looked up only when a name must be judged."""
-
-    __slots__ = ("_entries", "_name", "_parent", "_store", "_trees")
-
-    def __init__(
-        self, store: ObjectStore, trees: Sequence[bytes] | None, parent: Tracked | None = None, name: str = ""
-    ) -> None:
-        self._store, self._trees, self._parent, self._name = store, trees, parent, name
-        self._entries: Mapping[str, Entry] | None = None
-
-    def below(self, name: str) -> Tracked:
-        """The same for a directory in this one."""
-        return Tracked(self._store, None, self, name)
-
-    @property
-    def trees(self) -> Sequence[bytes]:
-        """The trees of this directory, the latest last."""
-        if self._trees is None:
-            assert self._parent is not None
-            found = (self._store.read_tree(tree).get(self._name) for tree in self._parent.trees)
-            self._trees = [entry[1] for entry in found if entry is not None and entry[0] == TREE]
-        return self._trees
-
-    @property
-    def entries(self) -> Mapping[str, Entry]:
-        """By name; the latest tree that has the name decides."""
-        if self._entries is None:
-            trees = self.trees
-            if len(trees) == 1:
-                self._entries = self._store.read_tree(trees[0])
-            else:
-                self._entries = {k: v for tree in trees for k, v in self._store.read_tree(tree).items()}
-        return self._entries
 
 
 class Walker:
@@ -136,8 +90,8 @@ class Walker:
         """As :meth:`walk`, for the case that nothing but ``paths`` can have changed. Needs a walk before it."""
         self._keep, self._now, self.files_read = True, time.time_ns(), 0
         for path in paths:
-            parts = path.rstrip("/").split("/")
-            if any(part in ("", ".", "..") for part in parts):
+            parts = [part for part in path.split("/") if part not in ("", ".")]
+            if path.startswith("/") or ".." in parts or not parts:
                 raise ValueError(f"{path!r} is no path relative to the slot")
             self._path(top_fd, self.top, "", parts, self._tracked, 0)
         assert self.top.tree is not None

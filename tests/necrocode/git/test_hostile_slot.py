@@ -48,7 +48,7 @@ def test_a_directory_replaced_by_a_link_elsewhere_is_put_right_without_following
     before = picture(outside)
     shutil.rmtree(slot / "dir")
     (slot / "dir").symlink_to(outside)
-    assert "dir/precious" not in dict(files._store.flatten(files.snapshot()))
+    assert "dir/precious" not in dict(files.store.flatten(files.snapshot()))
     files.restore(tree) if how == "restore" else files.lay(tree, tracked=[tree])
     assert picture(outside) == before
     assert picture(slot) == _expected()
@@ -100,7 +100,7 @@ def test_a_hard_link_to_a_file_outside_is_replaced_not_written_through(
 def test_a_link_as_gitignore_says_nothing(files: SlotFiles, slot: Path, outside: Path) -> None:
     write(outside, {"patterns": "*\n"})
     (slot / ".gitignore").symlink_to(outside / "patterns")
-    assert set(dict(files._store.flatten(files.snapshot()))) == {*BASE, ".gitignore"}
+    assert set(dict(files.store.flatten(files.snapshot()))) == {*BASE, ".gitignore"}
 
 
 def test_what_nobody_may_read_is_read_all_the_same(files: SlotFiles, slot: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_tree_with_a_name_that_git_would_not_check_out_is_refused(
     files: SlotFiles, slot: Path, outside: Path, name: str
 ) -> None:
     base = files.snapshot()
-    store = files._store
+    store = files.store
     blob = store.read_tree(base)["a.txt"][1]
     from necrocode.git.objects import format_tree, object_id
 
@@ -181,7 +181,7 @@ def test_a_damaged_memory_of_the_files_costs_time_only(files: SlotFiles, slot: P
     memory = tmp_path / "slot" / "state" / "files.json"
     for damage in ("", "{", "[1, []]", '[1, [{"a.txt": [1]}, {}, {}, false, null]]', "[" * 5000):
         memory.write_text(damage)
-        again = SlotFiles(slot, tmp_path / "slot" / "state", files._store)
+        again = SlotFiles(slot, tmp_path / "slot" / "state", files.store)
         assert again.snapshot() == tree
 
 

@@ -89,7 +89,13 @@ def test_a_snapshot_of_a_slot_that_changes_under_it_does_not_fail(tmp_path: Path
                 elif path.is_dir():
                     (path / "f").unlink(missing_ok=True)
                     path.rmdir()
-                draw.choice([lambda: path.write_text("x"), lambda: path.symlink_to("/etc"), path.mkdir])()
+                kind = draw.randrange(3)
+                if kind == 0:
+                    path.write_text("x")
+                elif kind == 1:
+                    path.symlink_to("/etc")
+                else:
+                    path.mkdir()
             except OSError:
                 continue
 

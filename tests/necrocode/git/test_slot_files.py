@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -276,3 +277,15 @@ def test_special_files_and_names_that_git_refuses_are_left_out_and_named(tmp_pat
     (slot / "pipe").unlink()
     (slot / "pipe").write_text("a file now")
     assert "pipe" in dict(store.flatten(files.snapshot()))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "", "."])
+def test_a_named_path_that_leaves_the_slot_is_refused(tmp_path: Path, path: str) -> None:
+    slot = tmp_path / "slot" / "work"
+    write(slot, {"a": "a"})
+    files = SlotFiles(slot, tmp_path / "slot" / "state", make_store(tmp_path / "store.git"))
+    files.snapshot()
+    with pytest.raises(ValueError, match="relative"):
+        files.snapshot([path])
+    write(slot, {"a": "b"})
+    assert files.snapshot(["./a"]) == SlotFiles(slot, tmp_path / "other", files.store).snapshot()
