@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from necrocode.pool.embedded import EmbeddedPool
 
 
+NOT_USED = ("task_registry_dir", "max_memory_mb", "max_cpu_percent")
+"""Settings that are accepted and do nothing yet: to be silent about that would be a lie."""
+
+
 @dataclass(frozen=True, slots=True)
 class Orphan:
     """A run that nobody drives although it has not ended."""
@@ -54,7 +58,12 @@ class Runner:
     def __init__(self, loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> None:
         self.loaded = loaded
         self._environ = os.environ if environ is None else environ
-        self.credentials, self.warnings = load_credentials(loaded.config, self._environ)
+        self.credentials, warnings = load_credentials(loaded.config, self._environ)
+        unused = [
+            f"{field} is set, but this release does not use it yet" for field in NOT_USED if field in loaded.sources
+        ]
+        #: What the user should be told.
+        self.warnings = (*warnings, *unused)
         self.home = Home(loaded.config.home).make()
         self.journal = Journal(
             self.home.journal,

@@ -11,6 +11,8 @@ from necrocode.errors import InvalidInput, Problem, close_match
 from necrocode.states.task import TaskContext
 
 MAX_TASKS = 1000
+NOT_USED = ("slot_id", "playbook_path")
+"""Fields that are accepted and do nothing yet."""
 
 
 class InvalidTask(InvalidInput):
@@ -77,10 +79,11 @@ def task_from(values: Any, *, what: str = "the task") -> LoadedTask:
             if (match := close_match(key, TaskContext.model_fields))
         ]
         raise InvalidTask(what, [*problems_of(error), *unknown]) from None
-    warnings = tuple(
+    warnings = [
         f"{what}: the key {key!r} is not known{close_match(key, TaskContext.model_fields)}" for key in task.unknown_keys
-    )
-    return LoadedTask(task, warnings)
+    ]
+    warnings += [f"{what}: this release does not use {key!r} yet" for key in NOT_USED if getattr(task, key) is not None]
+    return LoadedTask(task, tuple(warnings))
 
 
 def _several(documents: list[Any], what: str) -> list[LoadedTask]:

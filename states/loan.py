@@ -9,8 +9,9 @@ from typing import Any
 
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
-from necrocode.engine.errors import EffectFailed
+from necrocode.engine.errors import EffectFailed, TaskError, Transient
 from necrocode.engine.ids import idempotency_key
+from necrocode.engine.stop import StopToken
 from necrocode.states.ports import Ports, RepoPool, SlotAllocation, Workspace
 from necrocode.states.retries import network_retries
 from necrocode.states.task import TaskContext
@@ -48,12 +49,11 @@ def borrow(ctx: Context, ports: Ports) -> dict[str, Json]:
     """Borrow the run's next slot; returns what to record. A tenure's loan is the same however often it is asked for."""
     tenure = int(ctx.data.get("tenure", 0)) + 1
     key = _tenure_key(ctx, tenure)
-    pool, task = lender(ctx, ports), task_of(ctx)
-    source = task.slot_path if pool is ports.folders else task.repository
+    pool, source = lender(ctx, ports), _source(ctx, ports)
     timeout = timedelta(seconds=ctx.settings["slot_timeout_seconds"])
 
     def allocate(attempt: Attempt) -> Json:
-        loan = pool.allocate(str(source), run_id=ctx.run_id, key=key, timeout=timeout, stop=attempt.stop)
+        loan = pool.allocate(source, run_id=ctx.run_id, key=key, timeout=timeout, stop=attempt.stop)
         return {
             "slot_id": loan.slot_id,
             "path": str(loan.slot_path),
@@ -61,8 +61,18 @@ def borrow(ctx: Context, ports: Ports) -> dict[str, Json]:
             "kind": loan.kind,
         }
 
+    # Committed with the intent: whatever stops the run before the loan is in its data, the loan can be called back.
+    ctx.observe("slot.wanted", lambda: {"wanted_tenure": tenure})
     slot = ctx.effect("slot.allocate", allocate, key=f"tenure-{tenure}")
     return {"slot": slot, "last_slot": slot, "tenure": tenure}
+
+
+def holds(ctx: Context, ports: Ports, data: Mapping[str, Any]) -> bool:
+    """Whether the slot that ``data`` names is still the run's; looked at anew whenever the run is taken up."""
+    loan = loan_of(data)
+    return loan is not None and bool(
+        ctx.observe("slot.holds", lambda: lender(ctx, ports).holds(loan, run_id=ctx.run_id))
+    )
 
 
 def give_back(ctx: Context, ports: Ports) -> dict[str, Json]:
@@ -70,15 +80,14 @@ def give_back(ctx: Context, ports: Ports) -> dict[str, Json]:
     outbox.
     """
     loan = loan_of(ctx.data)
+    if ctx.data.get("result") != "completed":
+        _call_back(ctx, ports)
     if loan is None:
         return {}
-    key, pool = _tenure_key(ctx, int(ctx.data["tenure"])), lender(ctx, ports)
+    key = _tenure_key(ctx, int(ctx.data["tenure"]))
 
     def release(_: Attempt) -> Json:
-        ports.commands.reap(ctx.run_id)
-        if pool.holds(loan, run_id=ctx.run_id):
-            workspace_of(ctx, ports).give_back()
-        pool.release(loan, run_id=ctx.run_id, key=key)
+        _release(ctx, ports, loan, key)
         return {"slot_id": loan.slot_id}
 
     try:
@@ -99,6 +108,48 @@ def put_back(ctx: Context, ports: Ports, tree: str) -> None:
         return {"snapshot": tree}
 
     ctx.effect("workspace.restore", restore, key=tree)
+
+
+def _call_back(ctx: Context, ports: Ports) -> None:
+    """Return the slot of a tenure that never came into the run's data, if one was lent.
+
+    The pool is asked under the tenure's key once more: that gives the loan that was made, or one that ends at once.
+    """
+    tenure = int(ctx.last_recorded("wanted_tenure") or 0)
+    if tenure <= int(ctx.data.get("tenure", 0)):
+        return
+    key, pool, source = _tenure_key(ctx, tenure), lender(ctx, ports), _source(ctx, ports)
+
+    def call_back(_: Attempt) -> Json:
+        try:
+            # Not the run's own token: a run that is being stopped must be able to clean up.
+            loan = pool.allocate(source, run_id=ctx.run_id, key=key, timeout=timedelta(0), stop=StopToken())
+        except Transient as error:
+            if error.stop_reason != "no_slot":
+                raise
+            return {"slot_id": None}
+        _release(ctx, ports, loan, key)
+        return {"slot_id": loan.slot_id}
+
+    try:
+        ctx.effect(
+            "slot.call_back", call_back, key=f"tenure-{tenure}", retry=network_retries(ctx.settings), tolerate=True
+        )
+    except (EffectFailed, TaskError) as error:
+        ctx.warn("slot_not_called_back", {"tenure": tenure, "error": str(error)})
+
+
+def _release(ctx: Context, ports: Ports, loan: SlotAllocation, key: str) -> None:
+    pool = lender(ctx, ports)
+    ports.commands.reap(ctx.run_id)
+    if pool.holds(loan, run_id=ctx.run_id):
+        ports.workspaces.open(loan, repo_url=_repository(ctx), run_id=ctx.run_id).give_back()
+    pool.release(loan, run_id=ctx.run_id, key=key)
+
+
+def _source(ctx: Context, ports: Ports) -> str:
+    task = task_of(ctx)
+    return str(task.slot_path if lender(ctx, ports) is ports.folders else task.repository)
 
 
 def _tenure_key(ctx: Context, tenure: int) -> str:

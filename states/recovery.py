@@ -8,7 +8,7 @@ from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
 from necrocode.engine.errors import EngineError, TaskError
 from necrocode.states.commands import run_command
-from necrocode.states.loan import borrow, give_back, lender, loan_of, put_back, task_of, workspace_of
+from necrocode.states.loan import borrow, give_back, holds, put_back, task_of, workspace_of
 from necrocode.states.ports import Ports
 
 IN_SLOT = ("preparing", "implementing", "testing")
@@ -24,8 +24,7 @@ def recover(ctx: Context, ports: Ports) -> Mapping[str, Json]:
     """
     if ctx.state not in IN_SLOT:
         return {}
-    loan = loan_of(ctx.data)
-    if loan is None or not ctx.observe("slot.holds", lambda: lender(ctx, ports).holds(loan, run_id=ctx.run_id)):
+    if not holds(ctx, ports, ctx.data):
         return _move_house(ctx, ports)
     commands = [effect.idempotency_key for effect in ctx.in_doubt() if is_command(effect.note)]
     ctx.effect("commands.reap", lambda _: {"killed": ports.commands.reap(ctx.run_id, keep=commands)})

@@ -48,7 +48,7 @@ class LazyCommands(click.Group):
 
 
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="necrocode")
+@click.version_option(package_name="necrocode", prog_name="necrocode")
 def cli() -> None:
     """necrocode: a coding-agent runner that you can kill.
 
@@ -62,4 +62,4 @@ def main() -> None:
     """The entry point: every error is one clear message, a traceback only with ``--debug``."""
     from necrocode.cli.session import reported
 
-    sys.exit(reported(lambda: cli.main(standalone_mode=False)))
+    sys.exit(reported(lambda: cli.main(prog_name="necrocode", standalone_mode=False)))

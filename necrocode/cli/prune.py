@@ -11,8 +11,20 @@ from necrocode.cli.session import common, counted, json_option, opened, print_js
 
 
 @click.command("prune")
-@click.option("--older-than", type=click.IntRange(0), help="Days since a run ended (default: retention_days).")
-@click.option("--slots-older-than", type=click.IntRange(0), help="Days a slot was unused (slot_retention_days).")
+@click.option(
+    "--older-than",
+    "--retention-days",
+    "older_than",
+    type=click.IntRange(0),
+    help="Days since a run ended (default: retention_days).",
+)
+@click.option(
+    "--slots-older-than",
+    "--slot-retention-days",
+    "slots_older_than",
+    type=click.IntRange(0),
+    help="Days a slot was unused (slot_retention_days).",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @common

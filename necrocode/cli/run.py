@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--recover", is_flag=True, help="First go on with runs whose process died or that parked.")
 @click.option("--branch", help="The branch to push to, instead of the task's.")
 @click.option("--push/--no-push", default=None, help="Whether to push; if not, the commit is kept as an artifact.")
-@click.option("--model", "llm_model", help="The model to ask.")
-@click.option("--endpoint", "llm_endpoint", help="An OpenAI-compatible endpoint, up to /v1.")
+@click.option("--model", "--llm-model", "llm_model", help="The model to ask.")
+@click.option("--endpoint", "--llm-endpoint", "llm_endpoint", help="An OpenAI-compatible endpoint, up to /v1.")
 @click.option("--sandbox", type=click.Choice(["auto", "required", "off"]), help="How commands are confined.")
 @click.option("--network/--no-network", default=None, help="Whether commands may use the network.")
 @click.option("--force", is_flag=True, help="Drive a run that was parked as poison.")
@@ -57,6 +57,7 @@ def command(
     loaded = [each for name in tasks for each in load_tasks(Path(name))]
     if branch is not None and len(loaded) > 1:
         raise InvalidInput("--branch", [Problem("", "names one branch, but there are several tasks")])
+    wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
     with opened(
         config_file,
         home,
@@ -69,7 +70,6 @@ def command(
         for each in loaded:
             for warning in each.warnings:
                 note(f"warning: {warning}")
-        wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
         begun = {run.run_id: run for run in runner.begin_all(wanted, new=new)}
         job_list = [Job(run_id, attached=run.epoch > 0) for run_id, run in begun.items()]
         orphans = [orphan for orphan in runner.orphans() if orphan.run.run_id not in begun]
@@ -77,7 +77,7 @@ def command(
         if recover:
             job_list = [Job(orphan.run.run_id, attached=True) for orphan in recoverable(orphans)] + job_list
         elif died:
-            note(f"unfinished: {counted(len(died), 'other run')}; to go on with what died or parked: necrocode resume --all")
+            note(f"unfinished: {counted(len(died), 'other run')}; to go on with all of them: necrocode resume --all")
         codes = drive_all(runner, job_list, jobs=jobs, as_json=as_json, force=force, take_over=take_over)
     leave(exits.worst(codes))
 

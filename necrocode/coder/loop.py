@@ -121,7 +121,7 @@ class ToolLoopCoder:
         if use.name != "bash":
             return ctx.effect(name, partial(self._change, work, use, talk), key=key, note=_note(use))
         assert talk.tree is not None
-        run = partial(self._run, ctx, work, use, talk)
+        run = partial(self._run, ctx, work, use, talk, talk.tree)
         settle = partial(self._settle, ctx, work, use, talk.tree)
         result = ctx.effect(name, run, key=key, policy=Adopt(settle), note=_note(use))
         # only now is the outcome on disk; on a replay there is nothing left to forget
@@ -156,21 +156,28 @@ class ToolLoopCoder:
             result["snapshot"] = work.workspace.snapshot(paths=[changed.path])
         return result
 
-    def _run(self, ctx: Context, work: CoderWork, use: Use, talk: Conversation, attempt: Attempt) -> Json:
+    def _run(self, ctx: Context, work: CoderWork, use: Use, talk: Conversation, tree: str, attempt: Attempt) -> Json:
         spec = self._spec(ctx, work, use, attempt)
         self._tell(talk, "bash", spec.command)
-        result = self._commands.run(spec, attempt.stop)
-        return _told(result, attempt.idempotency_key, work.workspace.snapshot())
+        return self._ended(work, self._commands.run(spec, attempt.stop), tree, attempt)
 
     def _settle(self, ctx: Context, work: CoderWork, use: Use, tree: str, attempt: Attempt) -> Json:
         """What became of a command that an earlier process meant to start."""
         result = self._commands.attach(self._spec(ctx, work, use, attempt), attempt.stop)
-        # after an attempt that failed (its snapshot, say) recovery has put the files back: whatever the command
-        # printed, what it did is gone
-        if result.status == "interrupted" or attempt.number > 1:
+        if attempt.number > 1:
+            # after an attempt that failed (its snapshot, say) recovery has put the files back: whatever the command
+            # printed, what it did is gone
+            result = replace(result, status="interrupted", exit_code=None)
+        return self._ended(work, result, tree, attempt)
+
+    @staticmethod
+    def _ended(work: CoderWork, result: CommandResult, tree: str, attempt: Attempt) -> Json:
+        """A command's end as recorded: of one that was broken off nothing stays in the files."""
+        if result.status == "interrupted":
             work.workspace.restore(tree)
-            return _told(replace(result, status="interrupted", exit_code=None), attempt.idempotency_key, tree)
-        return _told(result, attempt.idempotency_key, work.workspace.snapshot())
+        else:
+            tree = work.workspace.snapshot()
+        return _told(result, attempt.idempotency_key, tree)
 
     def _spec(self, ctx: Context, work: CoderWork, use: Use, attempt: Attempt) -> CommandSpec:
         asked = use.arguments.get("timeout_seconds")

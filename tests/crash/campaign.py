@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -140,7 +141,8 @@ def main() -> int:
             progress.update(bar, completed=report.kills)
             last = report.results[-1]
             for each in last.violations:
-                progress.console.print(f"[red]{last.plan}[/]\n  {each.invariant}: {each.words}\n  {last.root}", soft_wrap=True)
+                words = escape(f"{last.plan}\n  {each.invariant}: {each.words}\n  {last.root}")
+                progress.console.print(words, soft_wrap=True, highlight=False)
 
         report = campaign(given.kills, seed=seed, jobs=given.jobs, scenarios=scenarios, told=told)
     console.print(_table(report))

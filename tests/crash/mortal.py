@@ -64,7 +64,12 @@ class Death:
             self._die("after-entry", self._entry)
         if event == "open":
             path, _, flags = arguments
-            if isinstance(flags, int) and flags & _WRITING and not str(path).endswith(".pyc") and "pycache" not in str(path):
+            if (
+                isinstance(flags, int)
+                and flags & _WRITING
+                and not str(path).endswith(".pyc")
+                and "pycache" not in str(path)
+            ):
                 self._seam("open", str(path))
         elif event in _EVENTS:
             self._seam(_EVENTS[event], str(arguments[0])[:200])
@@ -136,7 +141,7 @@ def main() -> None:
     connect = sqlite3.dbapi2.connect
 
     def traced(database: Any, *rest: Any, **named: Any) -> sqlite3.Connection:
-        connection = connect(database, *rest, **named)
+        connection: sqlite3.Connection = connect(database, *rest, **named)
         name, waiting = os.path.basename(str(database)), list[str]()  # noqa: PTH119
         connection.set_trace_callback(lambda sql: death.on_statement(name, waiting, sql))
         return connection
@@ -146,7 +151,7 @@ def main() -> None:
             death.on_event(event, arguments)
 
     # the standard library's own door, which necrocode's connections come through as everybody's do
-    sqlite3.dbapi2.connect = sqlite3.connect = traced
+    sqlite3.dbapi2.connect = sqlite3.connect = traced  # type: ignore[assignment]
     sys.addaudithook(hook)
     # the folder of this script is no place to import from
     del sys.path[0]

@@ -78,7 +78,9 @@ class Scenario:
 
 SUCCESS = Scenario("success", (_LOOK, EDIT, FINISH))
 RETRIED = Scenario(
-    "tests fail twice, then pass", (_wrong(1), FINISH, _wrong(2), FINISH, _RIGHT, FINISH), task={"test_commands": [TEST]}
+    "tests fail twice, then pass",
+    (_wrong(1), FINISH, _wrong(2), FINISH, _RIGHT, FINISH),
+    task={"test_commands": [TEST]},
 )
 FAILED = Scenario(
     "tests fail for good",
@@ -96,7 +98,15 @@ PARALLEL = Scenario(
     "several calls in one answer",
     (
         _tell("All at once.", _nap(0.4, "first"), ("read_file", {"path": "notes.txt"}), _nap(0.4, "second")),
-        calls(*(EDIT_CALL for EDIT_CALL in [("edit_file", {"path": "greet.py", "old_text": "'hello'", "new_text": "f'hello, {name}'"})]), _nap(0.2, "third")),
+        calls(
+            *(
+                EDIT_CALL
+                for EDIT_CALL in [
+                    ("edit_file", {"path": "greet.py", "old_text": "'hello'", "new_text": "f'hello, {name}'"})
+                ]
+            ),
+            _nap(0.2, "third"),
+        ),
         FINISH,
     ),
     lines={"notes.txt": ("first", "second", "third")},
@@ -105,7 +115,10 @@ SET_UP = Scenario(
     "set-up commands",
     (EDIT, FINISH),
     task={
-        "setup_commands": ["sh mark.sh && echo built >> built.txt && sleep 0.3", "sh mark.sh && mkdir -p made && echo x > made/x.log"],
+        "setup_commands": [
+            "sh mark.sh && echo built >> built.txt && sleep 0.3",
+            "sh mark.sh && mkdir -p made && echo x > made/x.log",
+        ],
         "test_commands": [f"{TEST} && test -f made/x.log && test $(wc -l < built.txt) -eq 1"],
     },
     files={"greet.py": _GREETS, "built.txt": ""},

@@ -26,6 +26,11 @@ def content(repository: Path, name: str, path: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def names(repository: Path, name: str) -> set[str]:
+    """The files of a commit."""
+    return set(_git(repository, "ls-tree", "-r", "--name-only", name).stdout.splitlines())
+
+
 def present(repository: Path, names: Collection[str]) -> set[str]:
     """Those of ``names`` that are objects of the repository."""
     done = _git(repository, "cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in sorted(names)))

@@ -20,8 +20,9 @@ from typing import Any, Literal, TypeAlias
 from necrocode.demo.stage import git
 from necrocode.scripted.server import ScriptedServer
 from tests.crash import processes
-from tests.crash.invariants import Scene, Violation, files_of, violations
+from tests.crash.invariants import Violation, files_of, violations
 from tests.crash.scenarios import NAP, REPOSITORY, Scenario
+from tests.crash.scene import Scene
 from tests.e2e.stage import KEY, Stage, script
 
 MORTAL = Path(__file__).with_name("mortal.py")
@@ -29,10 +30,22 @@ LIMIT_SECONDS = 90.0
 """How long one process may take."""
 
 Point: TypeAlias = Literal[
-    "before-entry", "after-entry", "seam", "moment", "group", "supervisor", "keeper", "command", "supervisor+runner"
+    "before-entry",
+    "after-entry",
+    "seam",
+    "moment",
+    "nap",
+    "group",
+    "supervisor",
+    "keeper",
+    "command",
+    "supervisor+runner",
 ]
 
-IN_A_COMMAND: tuple[Point, ...] = ("supervisor", "keeper", "command", "supervisor+runner")
+RUNNER_ONLY: tuple[Point, ...] = ("before-entry", "after-entry", "seam", "moment", "nap")
+"""Deaths that leave supervisors and commands alone: a command that was started is adopted."""
+
+IN_A_COMMAND: tuple[Point, ...] = ("nap", "supervisor", "keeper", "command", "supervisor+runner")
 """Deaths that come while the model's command naps."""
 
 
@@ -154,7 +167,7 @@ class Trial:
 
     def play(self) -> None:
         """Run, die, resume, die again if so planned, resume."""
-        begin = ["run", self.task_file, *self.plan.scenario.flags]
+        begin: list[str | Path] = ["run", self.task_file, *self.plan.scenario.flags]
         resume = ["resume", "--all"]
         arguments: Sequence[str | Path] = begin
         for death in self.plan.deaths:
@@ -166,7 +179,7 @@ class Trial:
 
     def scene(self) -> Scene:
         """What there is to look at now."""
-        hurt = any(death.point not in ("before-entry", "after-entry", "seam", "moment") for death in self.plan.deaths)
+        hurt = any(death.point not in RUNNER_ONLY for death in self.plan.deaths)
         return Scene(
             self.stage,
             self.plan.scenario,
@@ -212,11 +225,11 @@ class Trial:
 
     def _strike(self, point: Point, process: subprocess.Popen[str]) -> int:
         supervisors, keepers = processes.keepers(self.stage.home)
-        commands = processes.commands(self.stage.run_ids) if point != "moment" else []
-        alive = process.poll() is None
-        if point in ("moment", "group", "supervisor+runner") and alive:
+        commands = processes.commands(self.stage.run_ids)
+        hit = 0
+        if point in ("moment", "nap", "group", "supervisor+runner") and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL) if point == "group" else process.kill()
-        hit = int(alive and point in ("moment", "group", "supervisor+runner"))
+            hit = 1
         if point in ("group", "supervisor", "supervisor+runner"):
             hit += processes.kill(supervisors)
         if point in ("group", "keeper"):
@@ -310,7 +323,7 @@ def _death(scenario: Scenario, extent: Extent, chance: random.Random, *, simple:
     naps = any(NAP in json.dumps(answer) for answer in scenario.answers)
     kinds: dict[Point, int] = {"before-entry": 5, "after-entry": 5, "seam": 7, "moment": 5, "group": 2}
     if naps and not simple:
-        kinds |= {"supervisor": 1, "keeper": 1, "command": 1, "supervisor+runner": 2}
+        kinds |= {"nap": 4, "supervisor": 1, "keeper": 1, "command": 1, "supervisor+runner": 2}
     point = chance.choices(list(kinds), weights=list(kinds.values()))[0]
     if point in ("before-entry", "after-entry"):
         return Death(point, chance.randint(1, extent.commits))

@@ -150,9 +150,9 @@ class Stage:
             text=True,
         )
 
-    def necrocode(self, *arguments: str | Path, timeout: float = 120.0, **env: str) -> Finished:
+    def necrocode(self, *arguments: str | Path, **env: str) -> Finished:
         """Run the real command to its end. It may print a traceback only where it was asked to."""
-        return self.finish(self.start(*arguments, **env), timeout=timeout, debug="--debug" in arguments)
+        return self.finish(self.start(*arguments, **env), debug="--debug" in arguments)
 
     def finish(self, process: subprocess.Popen[str], *, timeout: float = 120.0, debug: bool = False) -> Finished:
         """Wait for the end of a command that was started."""
@@ -261,7 +261,7 @@ class Stage:
     def branches(self) -> dict[str, str]:
         """The remote's branches and their commits."""
         lines = git(self.remote, "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads").splitlines()
-        return dict(line.split(" ", 1) for line in lines)  # type: ignore[misc]
+        return {name: commit for name, _, commit in (line.partition(" ") for line in lines)}
 
     def branch_updates(self, branch: str) -> int:
         """How often the remote's branch was written; needs ``core.logAllRefUpdates`` in the remote."""

@@ -46,7 +46,11 @@ def test_output_without_end_daemons_and_reading_from_stdin_do_no_harm(stage: Sta
     ]
     done = stage.necrocode("run", "--json", stage.task(test_commands=commands))
     assert done.code == 0, done.err
-    results = [payload["result"] for entry, payload in stage.entries() if entry.name == "command.test" and entry.kind == "outcome"]
+    results = [
+        payload["result"]
+        for entry, payload in stage.entries()
+        if entry.name == "command.test" and entry.kind == "outcome"
+    ]
     assert [result["status"] for result in results] == ["exited"] * 3
     assert results[0]["omitted_bytes"] > 99_000_000
     assert "the-end" in results[0]["output"]

@@ -150,7 +150,11 @@ def test_a_rebase_conflict_is_handed_to_the_coder(stage: Stage, play: Play) -> N
     assert stage.necrocode("run", stage.task()).code == 0
     stage.push({"greet.py": "def greet(name):\n    return 'good day'\n"})
     resolved = "def greet(name):\n    return f'hello, {name}, good day'\n"
-    model = play(calls(("read_file", {"path": "greet.py"})), calls(("write_file", {"path": "greet.py", "content": resolved})), FINISH)
+    model = play(
+        calls(("read_file", {"path": "greet.py"})),
+        calls(("write_file", {"path": "greet.py", "content": resolved})),
+        FINISH,
+    )
     done = stage.necrocode("run", stage.task())
     assert done.code == 0, done.err
     brief = model.requests[0].body["messages"][1]["content"]

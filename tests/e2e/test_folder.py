@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def as_it_was(own: Path) -> dict[str, object]:
     }
 
 
-def task_of(stage: Stage, own: Path, **fields: object) -> Path:
+def task_of(stage: Stage, own: Path, **fields: Any) -> Path:
     """A task that names the folder only."""
     return stage.task(repo_url=None, slot_path=str(own), **fields)
 

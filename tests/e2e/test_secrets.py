@@ -14,7 +14,7 @@ from necrocode.demo.stage import git
 from tests.e2e.conftest import Play
 from tests.e2e.stage import BRANCH, EDIT, FINISH, Stage, calls
 
-SECRET = "sk-\"quoted\"/and+slashed=0123456789"
+SECRET = 'sk-"quoted"/and+slashed=0123456789'
 """With characters that every encoding writes in its own way."""
 
 FORMS = {

@@ -42,9 +42,7 @@ def test_ctrl_c_leaves_a_resumable_run_that_is_never_picked_up_unasked(
     assert model.answered == [0, 1] * 2
 
 
-def test_ctrl_c_while_the_model_thinks_ends_at_once_and_the_answer_is_asked_for_again(
-    stage: Stage, play: Play
-) -> None:
+def test_ctrl_c_while_the_model_thinks_ends_at_once_and_the_answer_is_asked_for_again(stage: Stage, play: Play) -> None:
     model = play({**SOLVE[0], "delay_seconds": 60}, SOLVE[1])
     process = stage.start("run", stage.task())
     stage.wait_until(lambda: bool(model.requests), process)
@@ -70,6 +68,9 @@ def test_ctrl_c_with_several_runs_leaves_each_of_them_resumable(stage: Stage, pl
     runs = stage.runs()
     assert [run.status for run in runs] == ["interrupted"] * 3
     assert "left alone" in stage.necrocode("resume", "--all").err
+    unnamed = stage.necrocode("resume")
+    assert unnamed.code == 2
+    assert all(run.run_id in unnamed.err for run in runs)
     assert [run.head_seq for run in stage.runs()] == [run.head_seq for run in runs]
     for run in runs:
         assert f"necrocode resume {run.run_id}" in done.err
@@ -99,6 +100,21 @@ def test_a_second_process_for_the_same_run_is_turned_away_with_exit_code_4(stage
     seen = stage.finish(watched)
     assert seen.code == 0
     assert "completed: closed" in seen.out and "git.push" in seen.out
+    assert model.answered == [0, 1]
+    assert stage.branch_updates(BRANCH) == 1
+
+
+def test_a_process_that_hangs_is_ended_by_whoever_takes_its_run_over(stage: Stage, play: Play) -> None:
+    model = play(*SOLVE)
+    process = stage.start_gated("run", stage.task(test_commands=[GATE]))
+    run_id = stage.only_run.run_id
+    os.kill(process.pid, signal.SIGSTOP)
+    assert stage.necrocode("resume", run_id).code == 4
+    stage.open_gate()
+    taken = stage.necrocode("resume", run_id, "--take-over")
+    assert taken.code == 0, taken.err
+    assert stage.finish(process).code == -signal.SIGKILL
+    assert stage.only_run.epoch == 2
     assert model.answered == [0, 1]
     assert stage.branch_updates(BRANCH) == 1
 

@@ -1,0 +1,1 @@
+"""Tests of the engine: written to be read as its specification."""

@@ -1,4 +1,4 @@
-"""Journals for the engine's tests: each from a copy of one migrated file, since migrating takes longer than most tests."""
+"""Journals for the engine's tests: copies of one migrated file, since migrating takes longer than most tests."""
 
 from __future__ import annotations
 

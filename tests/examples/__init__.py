@@ -1,0 +1,1 @@
+"""Lifecycles that have nothing to do with code, on the engine alone."""
