@@ -235,7 +235,7 @@ def claim(
     if lease is not None and lease.held:
         died = _follow_or_refuse(journal, run_id, lease, take_over=take_over, ttl=ttl)
     clock = EpochClock()
-    holder = ProcessIdentity.current().to_json()
+    holder = journal.identity.to_json()
 
     def operation(connection: sqlite3.Connection) -> tuple[Claim, Entry, Draft]:
         row = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
@@ -319,7 +319,7 @@ def _lease(journal: Journal, run_id: str) -> _Lease | None:
 
 def _follow_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over: bool, ttl: timedelta) -> bool:
     """Return when the lease may be followed: whether its holder died with it."""
-    if lease.holder == ProcessIdentity.current():
+    if lease.holder == journal.identity:
         if not _is_ours(journal, run_id, lease.epoch):
             return False
         raise LeaseHeld(f"run {run_id} is driven by this process already")

@@ -152,12 +152,14 @@ def inflate(digest: str, codec: str, size: int, data: bytes) -> bytes:
     """The content of a blob. Raises :class:`JournalDamaged` if that is not what was stored under ``digest``."""
     if codec != "zlib":
         raise JournalDamaged(f"the blob {digest} has an unknown codec {codec!r}")
+    unpacking = zlib.decompressobj()
     try:
         # One byte more than there should be tells a longer one, without unpacking all of it.
-        content = zlib.decompressobj().decompress(data, size + 1)
+        content = unpacking.decompress(data, size + 1)
     except (zlib.error, TypeError, ValueError) as error:
         raise JournalDamaged(f"the blob {digest} cannot be read: {error}") from error
-    if len(content) != size or hashlib.sha256(content).hexdigest() != digest:
+    whole = unpacking.eof and not unpacking.unused_data and len(content) == size
+    if not whole or hashlib.sha256(content).hexdigest() != digest:
         raise JournalDamaged(f"the blob {digest} was changed")
     return content
 

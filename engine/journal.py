@@ -37,7 +37,8 @@ class Journal:
     """An open journal.
 
     ``mask`` is applied to every text before it is stored, and so before anything uses it: a replay sees what the first
-    run saw. ``connections`` is the class of the SQLite connections: the seam where tests plug in. Raises what
+    run saw. ``connections`` is the class of the SQLite connections, and ``identity`` whom its claims name as their
+    holder instead of this process: the seams where tests plug in. Raises what
     :class:`~necrocode.engine.database.Database` raises.
     """
 
@@ -49,14 +50,16 @@ class Journal:
         lock_timeout: timedelta = timedelta(seconds=30),
         mask: Callable[[str], str] = lambda text: text,
         connections: type[sqlite3.Connection] = sqlite3.Connection,
+        identity: ProcessIdentity | None = None,
     ) -> None:
         self.mask = mask
+        self._identity = identity
         self.database = Database(
             path,
             JOURNAL,
             durability=durability,
             lock_timeout=lock_timeout,
-            may_migrate=_refuse_while_driven,
+            may_migrate=refuse_while_driven,
             connections=connections,
         )
         self.path = self.database.path
@@ -66,6 +69,12 @@ class Journal:
         except BaseException:
             self.database.close()
             raise
+
+    @property
+    def identity(self) -> ProcessIdentity:
+        """Who drives the runs that are claimed through this journal."""
+        # Asked for each time: after a fork it is another.
+        return self._identity or ProcessIdentity.current()
 
     def close(self) -> None:
         """Close the file. Claims of this journal can append nothing after that."""
@@ -352,7 +361,8 @@ def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
     connection.execute(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(run))
 
 
-def _refuse_while_driven(connection: Connection) -> None:
+def refuse_while_driven(connection: Connection) -> None:
+    """Raise :class:`JournalUnavailable` while a run is driven: its driver knows the old schema only."""
     for (holder,) in connection.exec_driver_sql("SELECT holder FROM leases WHERE held = 1").fetchall():
         identity = holder_of(holder)
         if identity.is_alive() is not False:

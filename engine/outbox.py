@@ -30,6 +30,7 @@ class Parcel:
     #: Which of its calls.
     call: str
     payload: Mapping[str, Json]
+    #: The run's present one, not that of its making: a sink may have seen a later epoch and refuse older ones.
     epoch: int
     at: datetime
     attempts: int
@@ -41,8 +42,9 @@ def waiting(journal: Journal, run_id: str | None = None) -> list[Parcel]:
     where, parameters = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
     with journal.database.read() as connection:
         rows = connection.exec_driver_sql(
-            "SELECT item_id, run_id, sink, call, payload, epoch, at, attempts, last_error FROM outbox "
-            f"WHERE delivered_at IS NULL {where} ORDER BY at, rowid",
+            "SELECT item_id, run_id, sink, call, payload, "
+            "coalesce((SELECT epoch FROM runs WHERE runs.run_id = outbox.run_id), epoch), at, attempts, last_error "
+            f"FROM outbox WHERE delivered_at IS NULL {where} ORDER BY at, rowid",
             parameters,
         ).fetchall()
     return [

@@ -59,6 +59,8 @@ def drive_all(
     """Drive each run, up to ``jobs`` at once, and print what became of it; returns their exit codes."""
     if jobs_to_do:
         _warn_unconfined(runner)
+    if take_over:
+        note("--take-over: a process that drives a run already is watched for 30 s, and keeps it if it lives")
     results: list[tuple[Job, RunRecord | None, int]] = []
     with display(quiet=as_json, many=len(jobs_to_do) > 1) as shown, stopping(runner):
         if jobs == 1 or len(jobs_to_do) == 1:
@@ -89,7 +91,7 @@ def _drive_one(
             job.run_id, observer=watcher.entry, progress=watcher.progress, force=force, take_over=take_over
         )
     except LeaseHeld as error:
-        watcher.failed(str(error))
+        watcher.failed(f"{error}; to follow it: necrocode watch {job.run_id}")
         return job, runner.journal.run(job.run_id), exits.DRIVEN_ELSEWHERE
     except EngineError as error:
         watcher.failed(str(error))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from necrocode import exits
+from necrocode.cli.session import note
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -115,7 +116,8 @@ class Watcher:
     def failed(self, message: str) -> None:
         """It could not be driven."""
         self._stop()
-        self._say(f"error: {message}")
+        # Also where nothing else is shown.
+        note(f"[{self._run_id[-8:]}] error: {message}")
 
     def _enter(self, state: str) -> None:
         self._state, self._step = state, ""

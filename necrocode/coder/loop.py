@@ -106,7 +106,7 @@ class ToolLoopCoder:
                 if refused is None:
                     raise
                 return {"refused": refused}
-            doubtful = max(0, attempt.number - 1 - free)
+            doubtful = max(0, attempt.number - 1 - free) + attempt.lost
             return {**asdict(answer), "tool_calls": [asdict(call) for call in answer.tool_calls]} | (
                 {"doubtful_attempts": doubtful} if doubtful else {}
             )

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -304,7 +305,9 @@ def make_bare(path: Path, *, alternates: Path | None) -> None:
     """
     if path.exists():
         return
-    building = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    # One name is enough under the lock, and what a killed process left there is in nobody's use.
+    building = path.with_name(f"{path.name}.new")
+    shutil.rmtree(building, ignore_errors=True)
     repository = pygit2.init_repository(str(building), bare=True)
     # libgit2 says that it has this one, always, and then cannot read it.
     repository.write(ObjectType.TREE, b"")

@@ -42,6 +42,8 @@ _EVENTS = {
     "fcntl.flock": "lock",
     "socket.connect": "connect",
 }
+#: The 256 folders of an object store, one of which stands for all.
+_FANOUT = re.compile(r"/objects/(?!7f)[0-9a-f]{2}$")
 _ENTRY = re.compile(r"INSERT INTO entries .*?(?:SELECT|VALUES ?\() ?'[^']*',\d+,'(\w+)','(\w+)','([^']*)'", re.DOTALL)
 
 
@@ -71,7 +73,7 @@ class Death:
                 and "pycache" not in str(path)
             ):
                 self._seam("open", str(path))
-        elif event in _EVENTS:
+        elif event in _EVENTS and not _FANOUT.search(str(arguments[0])):
             self._seam(_EVENTS[event], str(arguments[0])[:200])
 
     def on_statement(self, database: str, waiting: list[str], sql: str) -> None:

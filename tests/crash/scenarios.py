@@ -141,6 +141,7 @@ CANCELLED = Scenario(
     (_tell("First a nap.", _nap(0.6)), EDIT, FINISH),
     ends="cancelled",
     stop_reason="cancelled",
+    lines={"notes.txt": ("once",)},
     cancelled=True,
 )
 UNPUSHED = Scenario("no push", (EDIT, FINISH), flags=("--no-push",))

@@ -89,6 +89,7 @@ def test_a_second_process_for_the_same_run_is_turned_away_with_exit_code_4(stage
         assert run_id in done.err and str(process.pid) in done.err
     as_json = stage.necrocode("run", "--json", task)
     assert (as_json.code, as_json.json["run"]["id"]) == (4, run_id)
+    assert f"necrocode watch {run_id}" in as_json.err
     everything = stage.necrocode("resume", "--all")
     assert everything.code == 0
     assert "nothing to resume" in everything.err

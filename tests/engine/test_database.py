@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import stat
 import subprocess
@@ -16,16 +15,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import exc
 
+from necrocode.engine.claim import claim
 from necrocode.engine.database import Component, Database, file_lock
 from necrocode.engine.errors import JournalDamaged, JournalTooNew, JournalUnavailable
-from necrocode.engine.journal import Journal
+from necrocode.engine.journal import PAGE, Journal, refuse_while_driven
 from necrocode.engine.schema import JOURNAL
 from tests.engine.workshop import OpenJournal, Workshop
 
 OPEN_AND_WRITE = """
 import sys
 from pathlib import Path
-from necrocode.engine.journal import Journal
+from necrocode.engine.journal import PAGE, Journal, refuse_while_driven
 from tests.engine.workshop import TABLE
 sys.stdin.read(1)
 with Journal(Path(sys.argv[1])) as journal:
@@ -115,16 +115,12 @@ def test_durability_is_what_was_asked_for_on_every_connection(
 
 
 def test_a_journal_whose_log_was_switched_off_gets_it_back(open_journal: OpenJournal) -> None:
-    path = open_journal().path
-    open_journal().close()
-    for journal in (open_journal(),):
-        journal.close()
-    shutil.copyfile(path, path.with_name("copy.db"))
-    with sqlite3.connect(path.with_name("copy.db")) as raw:
-        assert raw.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    journal = open_journal()
+    journal.close()
+    raw = sqlite3.connect(journal.path)
+    assert raw.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
     raw.close()
-    journal = open_journal("copy.db")
-    with journal.database.read() as connection:
+    with open_journal().database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
 
 
@@ -247,20 +243,14 @@ def test_a_callers_own_errors_are_not_taken_for_the_databases(journal: Journal) 
 
 
 def test_a_migration_waits_until_nobody_drives_a_run(open_journal: OpenJournal) -> None:
-    from necrocode.engine.claim import claim
-
     journal = open_journal()
     held = claim(journal, Workshop(journal).run_id)
-    older = Component("journal", "j0001")
-    newer = Component("journal", "j0002")
-    Database(journal.path, older, may_migrate=_refuse).close()
-    with pytest.raises(JournalUnavailable, match="not now"):
-        Database(journal.path, newer, may_migrate=_refuse)
+    Database(journal.path, Component("journal", "j0001"), may_migrate=refuse_while_driven).close()
+    newer = Component("journal", "j9999")
+    with pytest.raises(JournalUnavailable, match=f"process {os.getpid()} on .* is driving a run"):
+        Database(journal.path, newer, may_migrate=refuse_while_driven)
     held.abandon()
-
-
-def _refuse(_: object) -> None:
-    raise JournalUnavailable("not now")
+    Database(journal.path, newer, may_migrate=refuse_while_driven).close()
 
 
 # --- reading ---
@@ -272,9 +262,7 @@ def test_a_reader_that_takes_its_time_keeps_no_log_from_being_emptied(journal: J
     slow = journal.entries(workshop.run_id)
     assert next(slow).seq == 1
     Workshop(journal, {"subject": "other"}).drive(lambda ctx: ctx.effect("post", lambda _: "x" * 1000))
-    busy, in_log, moved = (
-        journal.writer.submit_checkpoint() if hasattr(journal.writer, "submit_checkpoint") else _checkpoint(journal)
-    )
+    busy, in_log, moved = _checkpoint(journal)
     assert (busy, in_log) == (0, moved)
     assert [entry.seq for entry in slow] == list(range(2, 25))
 
@@ -287,8 +275,6 @@ def _checkpoint(journal: Journal) -> tuple[int, int, int]:
 
 
 def test_entries_are_read_in_pages_that_leave_nothing_out(journal: Journal) -> None:
-    from necrocode.engine.journal import PAGE
-
     workshop = Workshop(journal)
     workshop.drive(lambda ctx: [ctx.observe("look", lambda n=n: n) for n in range(2 * PAGE)])
     seqs = [entry.seq for entry in journal.entries(workshop.run_id)]

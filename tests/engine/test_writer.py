@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from necrocode.engine.audit import verify
 from necrocode.engine.claim import Addition, claim
 from necrocode.engine.context import Context
 from necrocode.engine.driver import Outcome
@@ -17,7 +18,7 @@ from necrocode.engine.errors import JournalUnavailable, Superseded
 from necrocode.engine.journal import Journal
 from necrocode.engine.testing import Death
 from tests.engine.wal import commits
-from tests.engine.workshop import OpenJournal, Workshop
+from tests.engine.workshop import TABLE, OpenJournal, Workshop
 
 
 class Odd(Exception):
@@ -227,9 +228,6 @@ def test_many_runs_of_one_process_are_driven_at_once_over_one_writer(journal: Jo
 
     statuses = at_once(*(lambda n=n: drive(n) for n in range(32)))
     assert statuses == ["closed", "closed", "parked", "closed"] * 8
-    from necrocode.engine.audit import verify
-    from tests.engine.workshop import TABLE
-
     assert verify(journal, lifecycles={"workshop": TABLE}).ok
 
 
@@ -238,6 +236,6 @@ def test_two_processes_writers_take_turns(open_journal: OpenJournal, tmp_path: P
     first, second = open_journal(), open_journal()
 
     def runs(journal: Journal, name: str) -> list[str]:
-        return [Workshop(journal, {"subject": f"{name}{n}"}).drive(lambda ctx: ctx.now()).status for n in range(20)]
+        return [Workshop(journal, {"subject": f"{name}{n}"}).drive(lambda ctx: ctx.random()).status for n in range(20)]
 
     assert at_once(lambda: runs(first, "a"), lambda: runs(second, "b")) == [["closed"] * 20] * 2

@@ -230,5 +230,5 @@ def test_on_a_terminal_there_is_one_live_line_and_the_same_end(stage: Stage, pla
     assert process.wait() == 0, shown
     text = shown.decode()
     assert "Traceback" not in text
-    assert "implementing · turn 1 · model · 0:0" in text
+    assert "implementing · turn 1 · model · 0 tokens · 0:0" in text
     assert "implementing → testing" in text and f"pushed {BRANCH}" in text
