@@ -17,7 +17,7 @@ _SUFFIXES = ("", "-wal")
 
 
 def mortal_connections(mortal: Mortal) -> type[sqlite3.Connection]:
-    """The class of connections for ``Journal(connections=…)``: each statement a crossing, ``commit`` of its own kind."""
+    """The class of connections for ``Journal(connections=…)``: each statement a crossing, commits a kind of their own."""
 
     class MortalCursor(sqlite3.Cursor):
         def execute(self, sql: str, parameters: Any = (), /) -> MortalCursor:

@@ -136,7 +136,7 @@ class Mortal:
         return cast(P, _Around(self, port, name, kind))
 
     def journal(self, path: Path, **options: Any) -> Journal:
-        """This process's journal, each SQL statement and each commit a crossing. ``options`` as for :class:`Journal`."""
+        """This process's journal, each statement and commit a crossing. ``options`` as for :class:`Journal`."""
         self._path = path
         return Journal(path, connections=mortal_connections(self), identity=self.identity, **options)
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
+from necrocode.drafts import sync_directory
 from necrocode.embedded.instants import from_microseconds, to_microseconds
 from necrocode.embedded.schema import artifacts
 from necrocode.engine.canonical import canonical
@@ -205,7 +206,7 @@ class LocalArtifacts:
         with self._explained():
             _folder(path.parent)
             temporary.rename(path)
-            _sync(path.parent)
+            sync_directory(path.parent)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -220,16 +221,8 @@ def _folder(path: Path) -> Path:
     if not path.is_dir():
         _folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
-        _sync(path.parent)
+        sync_directory(path.parent)
     return path
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _fault(what: str, error: OSError) -> EnvironmentFault:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import RepositoryOpenFlag, RepositoryState
 
+from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault, TaskError
 from necrocode.git import descriptors
 from necrocode.git.command import run_git
@@ -194,12 +194,7 @@ def _origins(state: Path) -> dict[str, str]:
 
 def _write_synced(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_file(path, text.encode("utf-8"))
 
 
 def _refuse_kinds(path: Path, repository: pygit2.Repository) -> None:

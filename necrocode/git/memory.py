@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from necrocode.drafts import replace_file
 from necrocode.git.ignore import Rules
 from necrocode.git.objects import EMPTY_TREE
 
@@ -74,9 +74,8 @@ def settled(result: os.stat_result, now_ns: int) -> State | None:
 def save(path: Path, top: KnownDirectory) -> None:
     """Keep it for the next process. A cache: not synced, and nothing is lost with it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps([_FORMAT, _to_json(top)], separators=(",", ":")), encoding="ascii")
-    temporary.replace(path)
+    content = json.dumps([_FORMAT, _to_json(top)], separators=(",", ":"))
+    replace_file(path, content.encode("ascii"), synced=False)
 
 
 def load(path: Path) -> KnownDirectory | None:

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from typing import TypeAlias
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, RepositoryOpenFlag
 
+from necrocode.drafts import replace_file, sync_directory
 from necrocode.engine.errors import EnvironmentFault, TaskError
 
 Entry: TypeAlias = tuple[int, bytes]
@@ -216,15 +216,8 @@ class ObjectStore:
                 sync_directory(above)
                 if above == self.path:
                     break
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.lock")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, commit.encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-        sync_directory(path.parent)
+        # Not the name of git's own lock: one that a death leaves must stop nobody, and is written over.
+        replace_file(path, commit.encode() + b"\n", mode=0o644, suffix=".new.lock")
 
     def delete_ref(self, name: str) -> None:
         """Forget a ref; none is fine."""
@@ -273,15 +266,6 @@ def run_ref(run_id: str, kind: str = "runs") -> str:
 def shown(path: str) -> str:
     """A path as a message may hold it: no control characters, no undecodable bytes."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames and new names in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

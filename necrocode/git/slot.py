@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.git import descriptors, memory
 from necrocode.git.faults import file_errors
@@ -182,9 +182,4 @@ def _load_trees(path: Path) -> list[bytes]:
 
 def _save_trees(path: Path, trees: Sequence[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with temporary.open("w", encoding="ascii") as file:
-        json.dump([tree.hex() for tree in trees], file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_file(path, json.dumps([tree.hex() for tree in trees]).encode("ascii"))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from necrocode.drafts import replace_file
 from necrocode.engine.database import file_lock
 from necrocode.engine.errors import EnvironmentFault, TaskError, Transient
 from necrocode.engine.identity import ProcessIdentity
@@ -152,9 +151,4 @@ def _read(file: Path) -> _Record | None:
 
 
 def _write(file: Path, record: _Record) -> None:
-    temporary = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(asdict(record), stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    replace_file(file, json.dumps(asdict(record)).encode("utf-8"))

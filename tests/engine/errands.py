@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from necrocode.engine.lifecycle import Lifecycle, State, Transition, rows
 from necrocode.engine.outbox import Parcel, deliver
 from necrocode.engine.retry import RetryPolicy
 from necrocode.engine.runs import RunRecord
-from necrocode.engine.testing import Death, Fuse, broken_promises, dying_connections
+from necrocode.engine.testing import Mortal, Place, broken_promises
+from necrocode.engine.testing.connections import mortal_connections
 
 TABLE = Lifecycle(
     name="errands",
@@ -58,20 +59,24 @@ class World:
     """What happened outside, one JSON line each."""
 
     path: Path
-    tick: Callable[[], None] = lambda: None
+    #: Who reaches it, if that is somebody who may die.
+    mortal: Mortal = field(default_factory=Mortal)
 
-    def happen(self, what: str, attempt: Attempt, **more: Any) -> None:
-        """Something happens. A death may come right before it, and right after."""
-        self.tick()
-        line = {"what": what, "key": attempt.idempotency_key, "epoch": attempt.epoch, **more}
-        descriptor = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        try:
-            os.write(descriptor, json.dumps(line).encode() + b"\n")
-        finally:
-            os.close(descriptor)
-        self.tick()
+    def happen(self, what: str, key: str, **more: Any) -> None:
+        """Something happens. A death may come before it, and after it."""
+        with self.mortal.crossing("call", what):
+            descriptor = os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+            try:
+                os.write(descriptor, json.dumps({"what": what, "key": key, **more}).encode() + b"\n")
+            finally:
+                os.close(descriptor)
 
     def happened(self, what: str | None = None, key: str | None = None) -> list[dict[str, Any]]:
+        """What happened so far. Only a look, but death may come while one looks too."""
+        with self.mortal.crossing("look", what or "all"):
+            return self._read(what, key)
+
+    def _read(self, what: str | None, key: str | None) -> list[dict[str, Any]]:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         known = [json.loads(line) for line in lines]
         return [
@@ -86,11 +91,10 @@ def errands(world: World) -> Program:
         for thing in THINGS:
 
             def buy(attempt: Attempt, thing: str = thing) -> Any:
-                world.happen("buy", attempt, thing=thing)
+                world.happen("buy", attempt.idempotency_key, thing=thing)
                 return {"thing": thing, "for": "x" * 3000}
 
             def ask(attempt: Attempt, thing: str = thing) -> Any:
-                world.tick()
                 return {"thing": thing, "for": "x" * 3000} if world.happened("buy", attempt.idempotency_key) else None
 
             bought = ctx.effect("buy", buy, key=thing, policy=Reconcile(ask))
@@ -102,7 +106,7 @@ def errands(world: World) -> Program:
         heat = ctx.random()
 
         def cook(attempt: Attempt) -> Any:
-            world.happen("cook", attempt, heat=heat)
+            world.happen("cook", attempt.idempotency_key, heat=heat)
             if len(world.happened("cook", attempt.idempotency_key)) == 1:
                 raise Transient("the gas went out")
             return {"heat": heat}
@@ -113,11 +117,10 @@ def errands(world: World) -> Program:
 
     def serving(ctx: Context) -> Outcome:
         def carry(attempt: Attempt) -> Any:
-            world.happen("carry", attempt)
+            world.happen("carry", attempt.idempotency_key)
             return "carried"
 
         def wait_for(attempt: Attempt) -> Any:
-            world.tick()
             return "carried" if world.happened("carry", attempt.idempotency_key) else "dropped"
 
         plate = ctx.effect("carry", carry, policy=Adopt(wait_for))
@@ -126,7 +129,7 @@ def errands(world: World) -> Program:
 
     def thanking(ctx: Context) -> Outcome:
         def ring(attempt: Attempt) -> Any:
-            world.happen("ring", attempt)
+            world.happen("ring", attempt.idempotency_key)
             raise TaskError("nobody at home", stop_reason="absent")
 
         try:
@@ -135,8 +138,7 @@ def errands(world: World) -> Program:
             ctx.warn("absent", {"message": "nobody at home"})
             ctx.post("mail", "thanks", {"plate": ctx.data["plate"], "seen": ctx.head()})
 
-        def faulty(attempt: Attempt) -> Any:
-            world.tick()
+        def faulty(_: Attempt) -> Any:
             raise Transient("no stamp")
 
         try:
@@ -146,10 +148,10 @@ def errands(world: World) -> Program:
         return Outcome("thanked")
 
     def recover(ctx: Context) -> Mapping[str, Any]:
-        ctx.effect("wake", lambda attempt: world.happen("wake", attempt))
+        ctx.effect("wake", lambda attempt: world.happen("wake", attempt.idempotency_key))
         return {"woken": ctx.epoch}
 
-    def park(ctx: Context, fault: EngineError) -> Mapping[str, Any]:
+    def park(_: Context, fault: EngineError) -> Mapping[str, Any]:
         raise AssertionError(f"nothing here should park: {fault}")
 
     handlers = {"shopping": shopping, "cooking": cooking, "serving": serving, "thanking": thanking}
@@ -163,7 +165,7 @@ def live(journal: Journal, world: World, observer: Observer | None = None) -> Ru
     run = Driver(journal, errands(world), observer=observer).drive(run.run_id)
 
     def post(parcel: Parcel) -> None:
-        world.happen("mail", Attempt(parcel.item_id, 1, parcel.epoch, None))  # type: ignore[arg-type]
+        world.happen("mail", parcel.item_id)
 
     deliver(journal, {"mail": post})
     return run
@@ -196,22 +198,27 @@ def check(journal: Journal, world: World, deaths: int) -> None:
 
 
 def main(path: Path, world_path: Path, die_at: int | None, die_at_entry: int | None) -> None:
-    """One process's life, which may end itself by SIGKILL: at a statement or call outside, or after an entry."""
+    """One process's life, which may end itself by SIGKILL: at the n-th place of the seam, or after the n-th entry."""
+    entries = 0
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    fuse = Fuse(die_at, on_death=die)
-    seen = 0
+    def plan(_: Place) -> bool:
+        if mortal.places == die_at:
+            die()
+        return False
 
     def observe(*_: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == die_at_entry:
+        nonlocal entries
+        entries += 1
+        if entries == die_at_entry:
             die()
 
-    with Journal(path, connections=dying_connections(fuse)) as journal:
-        live(journal, World(world_path, fuse.tick), observe)
+    mortal = Mortal(plan)
+    # Who really is killed needs no other name than its own.
+    with Journal(path, connections=mortal_connections(mortal)) as journal:
+        live(journal, World(world_path, mortal), observe)
 
 
 class Dinner:
@@ -220,11 +227,8 @@ class Dinner:
     def __init__(self, world_path: Path) -> None:
         self.path = world_path
 
-    def live(self, journal: Journal, fuse: Fuse) -> None:
-        live(journal, World(self.path, fuse.tick))
+    def live(self, journal: Journal, mortal: Mortal) -> None:
+        live(journal, World(self.path, mortal))
 
-    def check(self, journal: Journal, deaths: Sequence[int]) -> None:
+    def check(self, journal: Journal, deaths: Sequence[Place]) -> None:
         check(journal, World(self.path), len(deaths))
-
-
-__all__ = ["Death", "Dinner", "World", "check", "errands", "live", "main"]

@@ -1,4 +1,4 @@
-"""Real processes for tests: forked from a server that has the engine loaded, since importing takes longer than living."""
+"""Real processes for tests: forked from a server that has the engine loaded, since importing takes longest."""
 
 from __future__ import annotations
 
