@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from necrocode.engine.effects import Json, OpenEffect, Recorded
 from necrocode.engine.entry import COLUMNS, Entry, intact, unpack
-from necrocode.engine.errors import JournalDamaged
+from necrocode.engine.errors import JournalDamaged, Superseded
 from necrocode.engine.ids import idempotency_key
 from necrocode.engine.journal import Journal, read_blob
 from necrocode.engine.runs import RunRecord
@@ -82,7 +82,8 @@ def scope_of(visit: int) -> str:
 def load_visit(journal: Journal, run: RunRecord) -> Visit:
     """The present visit of ``run``, its part of the hash chain verified up to the head.
 
-    Raises :class:`JournalDamaged`, naming the first bad entry.
+    Raises :class:`JournalDamaged`, naming the first bad entry, and :class:`Superseded` if another process has claimed
+    the run meanwhile.
     """
     start = _last_checkpoint(journal, run.run_id)
     visit = Visit(number=0, active=_active(journal, run))
@@ -91,6 +92,9 @@ def load_visit(journal: Journal, run: RunRecord) -> Visit:
         _check(entry, previous, start)
         previous = entry
         _take(journal, visit, entry)
+    if previous is not None and previous.seq > run.head_seq:
+        # Nothing can have stood behind the entry that claimed the run: somebody claimed it again since.
+        raise Superseded(f"run {run.run_id}: epoch {run.epoch} is over")
     if previous is None or previous.hash != run.head_hash or previous.seq != run.head_seq:
         raise JournalDamaged(
             f"run {run.run_id}: its last entry is {previous.seq if previous else 'missing'}, "

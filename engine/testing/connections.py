@@ -17,25 +17,20 @@ _SUFFIXES = ("", "-wal")
 
 
 def mortal_connections(mortal: Mortal) -> type[sqlite3.Connection]:
-    """The class of connections for ``Journal(connections=…)``: each statement a crossing, commits a kind of their own."""
+    """The class of connections for ``Journal(connections=…)``: every statement and every commit a crossing."""
 
     class MortalCursor(sqlite3.Cursor):
         def execute(self, sql: str, parameters: Any = (), /) -> MortalCursor:
             word = sql.split(None, 1)[0].upper()
-            if word == "COMMIT":
-                with mortal.crossing("commit", "COMMIT"):
-                    self._commit(sql)
-                mortal.writing = False
-                return self
-            with mortal.crossing("statement", word):
+            with mortal.crossing("commit" if word == "COMMIT" else "statement", word):
+                before = mortal.log_size() if word == "COMMIT" else 0
                 done = super().execute(sql, parameters)
-            mortal.writing = (mortal.writing or sql == "BEGIN IMMEDIATE") and sql != "ROLLBACK"
+                # Said before the place after it: whoever stands there keeps everybody else from writing, or no longer.
+                if word in ("BEGIN", "COMMIT", "ROLLBACK"):
+                    mortal.writing = sql == "BEGIN IMMEDIATE"
+                if word == "COMMIT":
+                    mortal.midway(lambda: _torn(mortal.image(), before))
             return done
-
-        def _commit(self, sql: str) -> None:
-            before = mortal.log_size()
-            super().execute(sql)
-            mortal.midway(lambda: _torn(mortal.image(), before))
 
     class MortalConnection(sqlite3.Connection):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -45,6 +40,10 @@ def mortal_connections(mortal: Mortal) -> type[sqlite3.Connection]:
 
         def cursor(self, factory: Any = MortalCursor) -> Any:
             return super().cursor(factory)
+
+        def execute(self, sql: str, parameters: Any = (), /) -> Any:
+            # The shortcut makes a cursor of the plain class, whatever cursor() would make.
+            return self.cursor().execute(sql, parameters)
 
         def commit(self) -> None:
             mortal.check()

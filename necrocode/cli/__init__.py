@@ -60,6 +60,7 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point: every error is one clear message, a traceback only with ``--debug``."""
-    from necrocode.cli.session import reported
+    from necrocode.cli.session import prepare_standard_streams, reported
 
+    prepare_standard_streams()
     sys.exit(reported(lambda: cli.main(prog_name="necrocode", standalone_mode=False)))

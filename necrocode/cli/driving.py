@@ -56,13 +56,16 @@ def drive_all(
     force: bool = False,
     take_over: bool = False,
 ) -> list[int]:
-    """Drive each run, up to ``jobs`` at once, and print what became of it; returns their exit codes."""
+    """Drive each run, up to ``jobs`` at once, and print what became of it; returns their exit codes.
+
+    To be called within :func:`stopping`, which must be in force before a run exists.
+    """
     if jobs_to_do:
         _warn_unconfined(runner)
     if take_over:
         note("--take-over: a process that drives a run already is watched for 30 s, and keeps it if it lives")
     results: list[tuple[Job, RunRecord | None, int]] = []
-    with display(quiet=as_json, many=len(jobs_to_do) > 1) as shown, stopping(runner):
+    with display(quiet=as_json, many=len(jobs_to_do) > 1) as shown:
         if jobs == 1 or len(jobs_to_do) == 1:
             # After a Ctrl-C the rest is not worked on, but marked as stopped by the user, too.
             results = [_drive_one(runner, job, shown, force=force, take_over=take_over) for job in jobs_to_do]

@@ -34,11 +34,11 @@ def command(
 
     Without RUN and --all: with the one run that can be resumed, if there is only one.
     """
-    from necrocode.cli.driving import Job, drive_all, recoverable
+    from necrocode.cli.driving import Job, drive_all, recoverable, stopping
 
     if runs and every:
         raise click.UsageError("name runs, or say --all, not both")
-    with opened(config_file, home) as runner:
+    with opened(config_file, home) as runner, stopping(runner):
         if every:
             wanted = [orphan.run.run_id for orphan in recoverable(runner.orphans(), interrupted=interrupted)]
         elif runs:

@@ -50,7 +50,7 @@ def command(
 
     A task that has a run already goes on with it. Killed in the middle, the same command goes on where it stopped.
     """
-    from necrocode.cli.driving import Job, drive_all, recoverable
+    from necrocode.cli.driving import Job, drive_all, recoverable, stopping
     from necrocode.errors import InvalidInput, Problem
     from necrocode.task_file import load_tasks
 
@@ -58,15 +58,18 @@ def command(
     if branch is not None and len(loaded) > 1:
         raise InvalidInput("--branch", [Problem("", "names one branch, but there are several tasks")])
     wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
-    with opened(
-        config_file,
-        home,
-        push=push,
-        llm_model=llm_model,
-        llm_endpoint=llm_endpoint,
-        sandbox=sandbox,
-        network=network,
-    ) as runner:
+    with (
+        opened(
+            config_file,
+            home,
+            push=push,
+            llm_model=llm_model,
+            llm_endpoint=llm_endpoint,
+            sandbox=sandbox,
+            network=network,
+        ) as runner,
+        stopping(runner),
+    ):
         for each in loaded:
             for warning in each.warnings:
                 note(f"warning: {warning}")

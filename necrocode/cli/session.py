@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -81,7 +82,8 @@ def counted(count: int, noun: str) -> str:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    ascii_only = sys.stdout.encoding.lower() not in ("utf-8", "utf8")
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=ascii_only, default=str)
     sys.stdout.write("\n")
 
 
@@ -90,10 +92,28 @@ def leave(code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
+def prepare_standard_streams() -> None:
+    """Open what was closed when we were started (else a database gets the number 2, and messages go into it), and have
+    what an output cannot encode escaped.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A title that this terminal cannot show is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+
+
 def reported(call: Callable[[], Any]) -> int:
     """Run ``call``; turn whatever it raises into one message on stderr, and return the exit code."""
     try:
         result = call()
+        sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
@@ -104,7 +124,7 @@ def reported(call: Callable[[], Any]) -> int:
         return exits.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone: nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return exits.COMPLETED
     except Exception as error:  # noqa: BLE001 - the last door before the user
         return _explain(error)
@@ -137,6 +157,23 @@ def _explain(error: Exception) -> int:
     if isinstance(error, EnvironmentFault | EngineError):
         note(f"error: {error}")
         return exits.ENVIRONMENT
+    if isinstance(error, OSError):
+        note(f"error: {_os_words(error)} (--debug shows where)")
+        _forget_output()
+        return exits.ENVIRONMENT
     note(f"error: {type(error).__name__}: {error}")
     note("this is a bug; --debug shows where. Nothing that was recorded is lost.")
     return exits.ENVIRONMENT
+
+
+def _os_words(error: OSError) -> str:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the working directory is not there any more"
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error)
+
+
+def _forget_output() -> None:
+    """What is still buffered for stdout cannot be written; without this, the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

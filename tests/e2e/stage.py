@@ -218,7 +218,7 @@ class Stage:
             if process is not None and process.poll() is not None:
                 raise AssertionError(f"it ended too early: {process.communicate()}")
             assert time.monotonic() < deadline, "it never became true"
-            time.sleep(0.03)
+            time.sleep(0.1)
 
     def start_gated(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
         """Start a run whose test command is :data:`GATE`; returns once it waits there."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
-from necrocode.demo.stage import git
+from necrocode.demo.stage import git, make_remote
 from tests.e2e.conftest import Play
 from tests.e2e.stage import BRANCH, CONTENTS, FINISH, SOLVE, Finished, Stage, calls
 from tests.necrocode.loopback import Request, Response, serve
@@ -214,3 +215,45 @@ def test_a_slot_that_was_left_in_disorder_is_laid_out_anew(stage: Stage, play: P
         files = git(stage.remote, "ls-tree", "--name-only", str(run.data["branch"])).split()
         assert sorted(files) == sorted(CONTENTS)
         assert run.data["last_slot"]["path"] == str(slot)
+
+
+def test_odd_names_kinds_and_contents_of_files_come_through_unchanged(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    seed = stage.root / "seed"
+    (seed / "sp ace").mkdir()
+    (seed / "sp ace" / "two\nlines.txt").write_text("x\n", encoding="utf-8")
+    (seed / os.fsdecode(b"lat\xefn")).write_text("y\n", encoding="utf-8")
+    (seed / "dangling").symlink_to("/nowhere/x")
+    (seed / "to-folder").symlink_to("sp ace")
+    (seed / "run.sh").write_text("#!/bin/sh\n", encoding="utf-8")
+    (seed / "run.sh").chmod(0o755)
+    (seed / "crlf.txt").write_bytes(b"a\r\nb\n")
+    (seed / "big.bin").write_bytes(os.urandom(2_000_000))
+    other = stage.root / "other.git"
+    make_remote(other, stage.root / "other", {"f": "1\n"}, "other")
+    git(seed, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "vendored")
+    stage.push({".gitattributes": "*.txt text=auto eol=crlf\n"})
+    # the files are touched, and with them git's idea of what may have changed
+    look = "chmod -R u+w . ; touch -d '2001-01-01' crlf.txt run.sh 'sp ace'/*; sh check.sh"
+    done = stage.necrocode("run", stage.task(test_commands=[look]))
+    assert done.code == 0, done.err
+    assert git(stage.remote, "diff", "--name-status", "main", BRANCH).split() == ["M", "greet.py"]
+
+
+def test_the_users_git_settings_are_heeded_but_their_hooks_do_not_run(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    ran, hooks, user = stage.root / "hook-ran", stage.root / "hooks", stage.root / "user"
+    hooks.mkdir()
+    user.mkdir()
+    for name in ("pre-push", "post-checkout", "pre-commit", "post-commit", "watch"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n", encoding="utf-8")
+        (hooks / name).chmod(0o755)
+    (user / ".gitconfig").write_text(
+        f'[url "{stage.root}/"]\n\tinsteadOf = "mine:"\n[commit]\n\tgpgSign = true\n[push]\n\tdefault = nothing\n'
+        f"[core]\n\thooksPath = {hooks}\n\tfsmonitor = {hooks}/watch\n\tautocrlf = true\n[fetch]\n\tprune = true\n",
+        encoding="utf-8",
+    )
+    done = stage.necrocode("run", stage.task(repo_url="mine:remote.git"))
+    assert done.code == 0, done.err
+    assert git(stage.remote, "diff", "--name-only", "main", BRANCH).split() == ["greet.py"]
+    assert not ran.exists()

@@ -152,7 +152,8 @@ def errands(world: World) -> Program:
         return {"woken": ctx.epoch}
 
     def park(_: Context, fault: EngineError) -> Mapping[str, Any]:
-        raise AssertionError(f"nothing here should park: {fault}")
+        assert getattr(fault, "stop_reason", "") == "poison", f"nothing else should park: {fault}"
+        return {}
 
     handlers = {"shopping": shopping, "cooking": cooking, "serving": serving, "thanking": thanking}
     return Program(TABLE, handlers, recover=recover, park=park)
@@ -162,7 +163,11 @@ def live(journal: Journal, world: World, observer: Observer | None = None) -> Ru
     """What one process does: begin the run if there is none yet, take it as far as it goes, deliver the mail."""
     runs = journal.runs()
     run = runs[0] if runs else journal.create(TABLE, subject="dinner", data={})
-    run = Driver(journal, errands(world), observer=observer).drive(run.run_id)
+    driver = Driver(journal, errands(world), observer=observer)
+    run = driver.drive(run.run_id, force=run.stop_reason == "poison")
+    if run.stop_reason == "poison":
+        # Too many were killed at one place, as tests do: a person looked, and insists.
+        run = driver.drive(run.run_id, force=True)
 
     def post(parcel: Parcel) -> None:
         world.happen("mail", parcel.item_id)

@@ -10,11 +10,11 @@ import pytest
 from necrocode.engine.claim import Addition, claim
 from necrocode.engine.context import Context
 from necrocode.engine.driver import Outcome
-from necrocode.engine.errors import EffectFailed, EnvironmentFault, Transient
+from necrocode.engine.errors import EffectFailed, EnvironmentFault, Superseded, Transient
 from necrocode.engine.journal import Journal
 from necrocode.engine.retry import RetryPolicy
 from tests.engine.wal import commits
-from tests.engine.workshop import Calls, Workshop
+from tests.engine.workshop import Calls, Workshop, always
 
 
 def cost(workshop: Workshop, work: Any, **options: Any) -> int:
@@ -100,12 +100,12 @@ def test_twice_the_turns_are_twice_the_bytes(journal: Journal) -> None:
     def talk(turns: int) -> Any:
         def work(ctx: Context) -> None:
             for turn in range(turns):
-                ctx.effect("ask", lambda _, turn=turn: {"text": f"{turn:04} " * 300})
-                ctx.observe("read", lambda turn=turn: f"file {turn:04} " * 400)
+                ctx.effect("ask", always({"text": f"{turn:04} " * 300}))
+                ctx.observe("read", always(f"file {turn:04} " * 400))
 
         return work
 
-    sizes = []
+    sizes: list[int] = []
     for turns in (100, 200, 400):
         before = bytes_of(journal) if sizes else 0
         Workshop(journal, {"subject": str(turns)}).drive(talk(turns))
@@ -117,7 +117,7 @@ def test_twice_the_turns_are_twice_the_bytes(journal: Journal) -> None:
 def blobs(journal: Journal) -> list[tuple[str, int, int]]:
     with journal.database.read() as connection:
         rows = connection.exec_driver_sql("SELECT run_id, size, length(data) FROM blobs").fetchall()
-    return [tuple(row) for row in rows]  # type: ignore[misc]
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def test_a_large_value_is_stored_once_and_compressed(workshop: Workshop) -> None:
@@ -126,7 +126,7 @@ def test_a_large_value_is_stored_once_and_compressed(workshop: Workshop) -> None
     def work(ctx: Context) -> Any:
         for n in range(20):
             assert ctx.effect("post", lambda _: large) == large
-            ctx.observe("look", lambda n=n: {"n": n, "text": "small"})
+            ctx.observe("look", always({"n": n, "text": "small"}))
         return Outcome("rest", {"large": large})
 
     workshop.drive(work, resting=lambda ctx: ctx.data["large"] == large)
@@ -144,8 +144,6 @@ def test_a_blob_belongs_to_its_run(journal: Journal) -> None:
 
 
 def test_a_refused_append_leaves_no_blob_behind(workshop: Workshop) -> None:
-    from necrocode.engine.errors import Superseded
-
     old = claim(workshop.journal, workshop.run_id)
     old.abandon()
     new = claim(workshop.journal, workshop.run_id)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from sqlalchemy import exc
 
 from necrocode.engine.claim import claim
 from necrocode.engine.database import Component, Database, file_lock
+from necrocode.engine.effects import Attempt
 from necrocode.engine.errors import JournalDamaged, JournalTooNew, JournalUnavailable
 from necrocode.engine.journal import PAGE, Journal, refuse_while_driven
 from necrocode.engine.schema import JOURNAL
-from tests.engine.workshop import OpenJournal, Workshop
+from tests.engine.workshop import OpenJournal, Workshop, always
 
 OPEN_AND_WRITE = """
 import sys
@@ -157,14 +159,14 @@ def test_a_strangers_database_is_no_journal(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_damage(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(content)
-    with pytest.raises(JournalDamaged, match="journal.db is damaged"):
+    with pytest.raises(JournalDamaged, match=r"journal\.db is damaged"):
         Journal(path)
     assert path.read_bytes() == content
 
 
 def test_a_folder_in_its_place_is_said(tmp_path: Path) -> None:
     (tmp_path / "journal.db").mkdir()
-    with pytest.raises(JournalUnavailable, match="journal.db"):
+    with pytest.raises(JournalUnavailable, match=r"journal\.db"):
         Journal(tmp_path / "journal.db")
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalUnavailable, match="file"):
@@ -190,12 +192,20 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(open_journal: OpenJourn
     pages = journal.writer.submit(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
     journal.writer.submit(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 2}").fetchone())
     done: list[int] = []
+
+    def do(n: int) -> Callable[[Attempt], str]:
+        def append(_: Attempt) -> str:
+            done.append(n)
+            return "x" * 1500
+
+        return append
+
     with pytest.raises(JournalUnavailable, match="no space left"):
-        workshop.drive(lambda ctx: [ctx.effect("post", lambda _, n=n: done.append(n) or "x" * 1500) for n in range(99)])
+        workshop.drive(lambda ctx: [ctx.effect("post", do(n)) for n in range(99)])
     recorded = len(workshop.payloads("outcome"))
     assert 0 < recorded <= len(done) < 99
     journal.writer.submit(lambda c: c.execute("PRAGMA max_page_count = 100000").fetchone())
-    run = workshop.drive(lambda ctx: [ctx.effect("post", lambda _, n=n: done.append(n)) for n in range(99)])
+    run = workshop.drive(lambda ctx: [ctx.effect("post", do(n)) for n in range(99)])
     assert run.state == "done"
     assert len(done) <= 99 + 1, "at most the one whose outcome found no space was done twice"
 
@@ -258,7 +268,7 @@ def test_a_migration_waits_until_nobody_drives_a_run(open_journal: OpenJournal) 
 
 def test_a_reader_that_takes_its_time_keeps_no_log_from_being_emptied(journal: Journal) -> None:
     workshop = Workshop(journal)
-    workshop.drive(lambda ctx: [ctx.observe("look", lambda n=n: n) for n in range(20)])
+    workshop.drive(lambda ctx: [ctx.observe("look", always(n)) for n in range(20)])
     slow = journal.entries(workshop.run_id)
     assert next(slow).seq == 1
     Workshop(journal, {"subject": "other"}).drive(lambda ctx: ctx.effect("post", lambda _: "x" * 1000))
@@ -276,7 +286,7 @@ def _checkpoint(journal: Journal) -> tuple[int, int, int]:
 
 def test_entries_are_read_in_pages_that_leave_nothing_out(journal: Journal) -> None:
     workshop = Workshop(journal)
-    workshop.drive(lambda ctx: [ctx.observe("look", lambda n=n: n) for n in range(2 * PAGE)])
+    workshop.drive(lambda ctx: [ctx.observe("look", always(n)) for n in range(2 * PAGE)])
     seqs = [entry.seq for entry in journal.entries(workshop.run_id)]
     assert seqs == list(range(1, workshop.run.head_seq + 1))
     assert [e.seq for e in journal.entries(workshop.run_id, after=PAGE)] == seqs[PAGE:]

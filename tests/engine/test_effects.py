@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -28,7 +29,13 @@ QUICK = RetryPolicy(attempts=3, first_wait=timedelta(milliseconds=5), jitter=0)
 
 
 def policy(name: str, settle: Calls) -> Policy:
-    return {"repeat": Repeat(), "reconcile": Reconcile(settle), "adopt": Adopt(settle), "refuse": Refuse()}[name]
+    policies: dict[str, Policy] = {
+        "repeat": Repeat(),
+        "reconcile": Reconcile(settle),
+        "adopt": Adopt(settle),
+        "refuse": Refuse(),
+    }
+    return policies[name]
 
 
 def work(do: Calls, name: str, settle: Calls | None = None, **more: Any) -> Any:
@@ -353,8 +360,6 @@ def test_an_effect_sees_the_stop_that_it_should_look_at(workshop: Workshop) -> N
 
 
 def _later(seconds: float, call: Any) -> Any:
-    import threading
-
     timer = threading.Timer(seconds, call)
     timer.start()
     return timer

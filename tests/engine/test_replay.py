@@ -16,7 +16,7 @@ from necrocode.engine.driver import Outcome
 from necrocode.engine.errors import EnvironmentFault, TaskError
 from necrocode.engine.journal import Journal
 from necrocode.engine.testing import Death
-from tests.engine.workshop import Calls, OpenJournal, Work, Workshop
+from tests.engine.workshop import Calls, OpenJournal, Work, Workshop, die
 
 
 def replayed(workshop: Workshop, work: Work, **options: Any) -> tuple[Any, Any]:
@@ -72,8 +72,12 @@ def test_what_was_looked_at_is_not_looked_at_again(workshop: Workshop) -> None:
 def test_a_look_that_a_death_lost_is_taken_again(workshop: Workshop) -> None:
     looks: list[int] = []
 
+    def look() -> int:
+        looks.append(1)
+        return len(looks)
+
     def look_and_die(ctx: Context) -> int:
-        seen = ctx.observe("look", lambda: looks.append(1) or len(looks))
+        seen = ctx.observe("look", look)
         if len(looks) == 1:
             raise Death
         return int(seen)
@@ -265,7 +269,7 @@ def test_a_parked_handler_goes_on_once_it_is_put_right(workshop: Workshop) -> No
 
 
 def test_arguments_are_no_part_of_what_an_effect_is(workshop: Workshop) -> None:
-    workshop.die(lambda ctx: [ctx.effect("a", Calls(["old"]), note={"argument": 1}), _die()])
+    workshop.die(lambda ctx: [ctx.effect("a", Calls(["old"]), note={"argument": 1}), die()])
     assert workshop.drive(lambda ctx: ctx.effect("a", Calls(["new"]), note={"argument": 2})).data["result"] == "old"
 
 
@@ -348,7 +352,7 @@ def test_the_last_value_of_a_field_is_the_one_that_was_last_then(workshop: Works
 
 def test_recovery_sees_the_last_value_of_all(workshop: Workshop) -> None:
     seen: list[Any] = []
-    workshop.die(lambda ctx: [ctx.effect("one", lambda _: {"tree": "t1"}), _die()])
+    workshop.die(lambda ctx: [ctx.effect("one", lambda _: {"tree": "t1"}), die()])
 
     def recover(ctx: Context) -> Mapping[str, Any]:
         seen.append(ctx.last_recorded("tree"))
@@ -395,7 +399,12 @@ def test_a_warning_may_not_say_that_it_stands_elsewhere(workshop: Workshop, name
 
 
 def test_a_warning_called_like_one_of_the_engines_own_is_not_taken_for_it(workshop: Workshop) -> None:
-    workshop.die(lambda ctx: [ctx.warn("settings_changed", {"settings": {"a": 2}}), ctx.effect("x", Calls()), _die()])
+    def warn(ctx: Context) -> None:
+        ctx.warn("settings_changed", {"settings": {"a": 2}})
+        ctx.effect("anchor", Calls())
+        raise Death
+
+    workshop.die(warn)
     assert workshop.journal.settings(workshop.run_id) == {}
 
 
@@ -465,7 +474,3 @@ def test_settings_are_frozen_and_a_change_is_an_entry_of_its_own(journal: Journa
     assert [s["retries"] for s in seen] == [3, 3, 4, 4, 4]
     assert workshop.payloads("warning") == [{"settings": {"names": [], "retries": 4}}]
     assert journal.settings(workshop.run_id) == {"names": [], "retries": 4}
-
-
-def _die() -> None:
-    raise Death

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from necrocode.engine.errors import JournalUnavailable, Superseded
 from necrocode.engine.journal import Journal
 from necrocode.engine.testing import Death
 from tests.engine.wal import commits
-from tests.engine.workshop import TABLE, OpenJournal, Workshop
+from tests.engine.workshop import TABLE, OpenJournal, Workshop, always
 
 
 class Odd(Exception):
@@ -112,7 +111,7 @@ def test_64_threads_share_commits_and_no_innocent_step_fails(notes: Journal) -> 
 def test_steps_that_wait_together_are_one_commit(notes: Journal) -> None:
     leading, go = threading.Event(), threading.Event()
 
-    def slow(connection: sqlite3.Connection) -> None:
+    def slow(_: sqlite3.Connection) -> None:
         leading.set()
         assert go.wait(20)
 
@@ -140,9 +139,7 @@ def test_a_step_that_takes_the_transaction_down_takes_nobody_with_it(notes: Jour
     def large(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO notes VALUES (0, 0, ?)", ("x" * 1_000_000,))
 
-    results = at_once(
-        *(lambda n=n: notes.writer.submit(large if n % 8 == 3 else note(n, 0)) for n in range(32))  # type: ignore[misc]
-    )
+    results = at_once(*(lambda n=n: notes.writer.submit(large if n % 8 == 3 else note(n, 0)) for n in range(32)))
     for n, result in enumerate(results):
         if n % 8 == 3:
             assert isinstance(result, JournalUnavailable)
@@ -155,7 +152,7 @@ def test_a_step_that_takes_the_transaction_down_takes_nobody_with_it(notes: Jour
 def test_a_thread_that_is_ended_while_it_commits_for_others_reports_no_success(notes: Journal) -> None:
     leading, go = threading.Event(), threading.Event()
 
-    def slow(connection: sqlite3.Connection) -> None:
+    def slow(_: sqlite3.Connection) -> None:
         leading.set()
         assert go.wait(20)
 
@@ -208,7 +205,7 @@ def test_many_runs_of_one_process_are_driven_at_once_over_one_writer(journal: Jo
 
         def work(ctx: Context) -> Any:
             for step in range(5):
-                ctx.effect("post", lambda _, step=step: [n, step])
+                ctx.effect("post", always([n, step]))
             if n % 4 == 1 and ctx.epoch == 1:
                 raise Death
             if n % 4 == 2 and ctx.visit < 4:
@@ -231,7 +228,7 @@ def test_many_runs_of_one_process_are_driven_at_once_over_one_writer(journal: Jo
     assert verify(journal, lifecycles={"workshop": TABLE}).ok
 
 
-def test_two_processes_writers_take_turns(open_journal: OpenJournal, tmp_path: Path) -> None:
+def test_two_processes_writers_take_turns(open_journal: OpenJournal) -> None:
     """Two journals on one file stand for two processes: SQLite's lock is between connections."""
     first, second = open_journal(), open_journal()
 

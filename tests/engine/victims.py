@@ -11,7 +11,7 @@ from typing import Any
 from necrocode.engine.claim import Addition, claim
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt
-from necrocode.engine.errors import LeaseHeld, Superseded
+from necrocode.engine.errors import EnvironmentFault, LeaseHeld, Superseded
 from necrocode.engine.journal import Journal
 from tests.engine.workshop import Workshop
 
@@ -61,13 +61,13 @@ def die_in_work(path: Path, run_id: str, where: str) -> None:
         return ctx.effect("deadly", die) if where == "work" else None
 
     with Journal(path) as journal:
-        options = {"recover": die} if where == "recovery" else {"park": die} if where == "parking" else {}
+        options: dict[str, Any] = (
+            {"recover": die} if where == "recovery" else {"park": die} if where == "parking" else {}
+        )
         Workshop(journal, run_id=run_id).drive(work if where != "parking" else _fault, **options)
 
 
 def _fault(_: Context) -> Any:
-    from necrocode.engine.errors import EnvironmentFault
-
     raise EnvironmentFault("broken")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -68,7 +67,8 @@ class Workshop:
     def __post_init__(self) -> None:
         if not self.run_id:
             data = {"task": "t", **self.begin.get("data", {})}
-            self.run_id = self.journal.create(TABLE, **{"subject": "bench", **dict(self.begin), "data": data}).run_id
+            options: dict[str, Any] = {"subject": "bench", **self.begin, "data": data}
+            self.run_id = self.journal.create(TABLE, **options).run_id
 
     def driver(
         self,
@@ -136,16 +136,22 @@ class Calls:
     def count(self) -> int:
         return len(self.attempts)
 
-    def __call__(self, attempt: Attempt) -> Any:
+    def __call__(self, attempt: Any) -> Any:
         self.attempts.append(attempt)
         behaviour = self.script.pop(0) if self.script else f"done {self.count}"
-        if isinstance(behaviour, BaseException) or (
-            isinstance(behaviour, type) and issubclass(behaviour, BaseException)
-        ):
+        if isinstance(behaviour, BaseException):
             raise behaviour
-        return behaviour(attempt) if callable(behaviour) else behaviour
+        if isinstance(behaviour, type) and issubclass(behaviour, BaseException):
+            raise behaviour
+        call: Callable[[Any], Any] | None = behaviour if callable(behaviour) else None
+        return behaviour if call is None else call(attempt)
 
 
-def copy_of(value: Any) -> Any:
-    """A value as JSON would give it back."""
-    return json.loads(json.dumps(value))
+def always(value: Any) -> Callable[..., Any]:
+    """Something that returns ``value``, whatever it is asked."""
+    return lambda *_: value
+
+
+def die(*_: object) -> Any:
+    """Something that nobody survives."""
+    raise Death

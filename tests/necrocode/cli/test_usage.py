@@ -9,7 +9,10 @@ import click
 import pytest
 
 from necrocode.cli import COMMANDS, cli
-from tests.e2e.stage import Stage
+from tests.e2e.conftest import Play
+from tests.e2e.stage import SOLVE, Stage
+
+NECROCODE = f"{sys.executable} -m necrocode"
 
 PAGES = [(name,) for name in COMMANDS] + [("db", "upgrade"), ("db", "check")]
 
@@ -121,7 +124,43 @@ def test_a_run_that_is_not_there_is_bad_usage_and_only_debug_shows_a_traceback(d
 
 
 def test_a_reader_that_goes_away_is_no_error(done: Stage) -> None:
-    command = f"{sys.executable} -m necrocode show --entries {done.runs()[0].run_id} | head -1"
-    ended = subprocess.run(["sh", "-c", command], env=done.env(), capture_output=True, text=True, check=False)
+    ended = _shell(done, f"{NECROCODE} show --entries {done.runs()[0].run_id} | head -1")
     assert ended.stdout.count("\n") == 1
     assert ended.stderr == ""
+
+
+def test_output_that_cannot_be_written_is_an_error_of_the_environment(done: Stage) -> None:
+    for arguments in ("runs", "runs --json", "show --json " + done.runs()[0].run_id):
+        ended = _shell(done, f"{NECROCODE} {arguments} > /dev/full")
+        assert ended.returncode == 3, ended.stderr
+        assert ended.stderr == "error: No space left on device (--debug shows where)\n"
+
+
+def test_standard_streams_that_are_closed_are_no_trouble_and_never_become_a_database(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    (stage.root / "user").mkdir()
+    ended = _shell(stage, f"{NECROCODE} run {stage.task()} <&- >&- 2>&-")
+    assert ended.returncode == 0
+    assert stage.only_run.state == "completed"
+    nothing = _shell(stage, f"{NECROCODE} run - <&-")
+    assert (nothing.returncode, "the file is empty" in nothing.stderr) == (2, True)
+
+
+def test_a_working_directory_that_is_gone_is_named(stage: Stage) -> None:
+    (stage.root / "user").mkdir()
+    ended = _shell(stage, f"mkdir gone && cd gone && rmdir ../gone && {NECROCODE} runs")
+    assert ended.returncode == 3
+    assert "the working directory is not there any more" in ended.stderr
+
+
+def test_an_output_that_knows_no_unicode_gets_escapes(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    done = stage.necrocode("run", "--json", stage.task(title="Grüße"), PYTHONIOENCODING="ascii")
+    assert done.code == 0, done.err
+    assert done.json["run"]["title"] == "Grüße"
+
+
+def _shell(stage: Stage, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", command], cwd=stage.root, env=stage.env(), capture_output=True, text=True, check=False
+    )

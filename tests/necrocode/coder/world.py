@@ -76,6 +76,9 @@ class FolderWorkspace:
         #: Raised by the next snapshot.
         self.broken: EngineError | None = None
 
+    def take_warnings(self) -> list[str]:
+        return []
+
     def snapshot(self, *, paths: Sequence[str] | None = None) -> str:
         self.seam.cross()
         if self.broken is not None:

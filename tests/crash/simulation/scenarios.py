@@ -1,0 +1,157 @@
+"""What the simulated runs are about, and how each must end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from tests.crash.simulation.ports import Answers
+
+BRANCH = "feature/task-sim-1"
+
+REPOSITORY: Mapping[str, bytes] = {"greet.py": b"print('hullo')\n", "notes.txt": b"", "built.txt": b""}
+
+_LOOK = [("read_file", {"path": "greet.py"})]
+_FIX = [("edit_file", {"path": "greet.py", "old_text": "hullo", "new_text": "hello"})]
+_FINISH = [("finish", {"summary": "greets"})]
+
+
+def _bash(*lines: str) -> list[tuple[str, Mapping[str, Any]]]:
+    return [("bash", {"command": line}) for line in lines]
+
+
+def _write(text: str) -> list[tuple[str, Mapping[str, Any]]]:
+    return [("write_file", {"path": "greet.py", "content": text})]
+
+
+def _note(line: str) -> str:
+    return f"append notes.txt {line} && append notes.txt {line}-end"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One task with its model and its world."""
+
+    name: str
+    answers: Answers = (_LOOK, _bash(_note("once")), _FIX, _FINISH)
+    #: State and stop reason that it must end with.
+    ends: tuple[str, str | None] = ("completed", None)
+    task: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    max_turns: int = 100
+    #: Calls that fail at first, and how often.
+    faults: Mapping[str, int] = field(default_factory=dict)
+    #: Services that are down until the run has ended or parked.
+    down: frozenset[str] = frozenset()
+    #: Whether every slot is lent until the run has parked.
+    occupied: bool = False
+    #: Whether the pool takes the slot away at the first death.
+    stolen: bool = False
+    #: Place in the conversation at which somebody asks for a cancel.
+    cancel_at: int | None = None
+    #: Whether a cancel is asked for at the first death.
+    cancel_dead: bool = False
+    #: Place in the conversation at which the deadline comes.
+    deadline_at: int | None = None
+    #: Whether the branch is somebody else's.
+    taken: bool = False
+    #: Why it may park (``poison`` aside).
+    parks: frozenset[str] = frozenset()
+    #: The repository's files that the commit must have, if nothing was lost.
+    files: Mapping[str, str] = field(default_factory=lambda: {"greet.py": "print('hello')\n"})
+    #: Lines that commands write, each once, to ``notes.txt``.
+    lines: tuple[str, ...] = ("once",)
+
+    @property
+    def pushes(self) -> bool:
+        """Whether a branch is to be written."""
+        return self.ends[0] == "completed" and self.settings.get("push", True)
+
+    @property
+    def stops(self) -> bool:
+        """Whether somebody ends it from outside, so that it may end at any point before the push."""
+        return self.cancel_dead or self.cancel_at is not None or self.deadline_at is not None
+
+
+_TEST = "check greet.py hello"
+DEADLINE = timedelta(milliseconds=150)
+
+SUCCESS = Scenario("success", task={"test_commands": [_TEST]})
+RETRIED = Scenario(
+    "tests fail twice, then pass",
+    (_write("one"), _FINISH, _write("two"), _FINISH, _write("print('hello')\n"), _FINISH),
+    task={"test_commands": [_TEST + " && append junk.txt lying-about"]},
+    lines=(),
+)
+FAILED = Scenario(
+    "tests fail for good",
+    (_write("one"), _FINISH, _write("two"), _FINISH, _write("three"), _FINISH),
+    ends=("failed", "tests_failed"),
+    task={"test_commands": [_TEST]},
+)
+PARALLEL = Scenario(
+    "several calls in one answer",
+    ([*_bash(_note("first")), *_LOOK, *_bash(_note("second"))], _FIX, _FINISH),
+    lines=("first", "second"),
+)
+SET_UP = Scenario(
+    "set-up commands",
+    (_FIX, _FINISH),
+    task={
+        "setup_commands": ["append built.txt a && append built.txt b", "append made.txt x"],
+        "test_commands": [_TEST],
+    },
+    lines=(),
+)
+CANCELLED = Scenario("cancelled at work", ends=("cancelled", "cancelled"), cancel_at=2)
+CANCELLED_DEAD = Scenario("cancelled while dead", ends=("cancelled", "cancelled"), cancel_dead=True)
+LATE = Scenario("the deadline comes", ends=("failed", "deadline"), deadline_at=2)
+SPENT = Scenario("the budget is spent", ends=("failed", "budget"), max_turns=2)
+UNPUSHED = Scenario("no push", settings={"push": False})
+TAKEN = Scenario("the branch exists", ends=("failed", "branch_exists"), taken=True)
+SUFFIXED = Scenario("the branch exists, and gets a number", taken=True, settings={"on_branch_exists": "suffix"})
+UNCHANGED = Scenario("nothing changes", (_LOOK, _FINISH), ends=("failed", "no_change"), lines=())
+FLAKY = Scenario(
+    "everything fails now and then",
+    faults={
+        "llm.complete": 2,
+        "git.fetch": 1,
+        "git.push": 1,
+        "registry.status": 1,
+        "registry.event": 2,
+        "artifacts.upload": 1,
+    },
+)
+DEAF = Scenario("the registry is down", down=frozenset({"registry"}))
+KEPT = Scenario("the slot cannot be returned", down=frozenset({"pool.release"}))
+STOLEN = Scenario(
+    "the loan is lost",
+    stolen=True,
+    task={"setup_commands": ["append made.txt x"]},
+)
+CROWDED = Scenario("every slot is lent", occupied=True, parks=frozenset({"no_slot"}))
+MUTE = Scenario("the model is down", down=frozenset({"llm"}), parks=frozenset({"service_unavailable"}))
+
+SCENARIOS: tuple[Scenario, ...] = (
+    SUCCESS,
+    RETRIED,
+    FAILED,
+    PARALLEL,
+    SET_UP,
+    CANCELLED,
+    CANCELLED_DEAD,
+    LATE,
+    SPENT,
+    UNPUSHED,
+    TAKEN,
+    SUFFIXED,
+    UNCHANGED,
+    FLAKY,
+    DEAF,
+    KEPT,
+    STOLEN,
+    CROWDED,
+    MUTE,
+)
