@@ -1,1 +1,1 @@
-"""Benchmarks: commands that print a table, not tests."""
+"""Benchmarks: one command each, a table out. They are no tests: nothing here passes or fails."""

@@ -1,244 +1,318 @@
-"""Durable transitions a second against a bare sqlite3 loop, and more: ``python -m bench.durable_steps``.
+"""Durable steps: what the engine costs beyond a bare ``sqlite3`` loop, and what it costs to take a long run up again.
 
-The bare loop writes the same rows into the same schema with the same durability and nothing else: one insert into
-``entries`` and one update of ``runs`` a commit. Both sides are run in turn, in one process, several rounds each; the
-medians are compared. On disk at power-loss durability an fsync dominates; on tmpfs only the processor counts.
+    python -m bench.durable_steps [--folder FOLDER] [--steps N] [--rounds N]
+
+Both loops commit the same rows (the bare one those that the engine wrote) into the same schema, at the same
+durability, in turns. The bare loop computes nothing: no table, no guard, no hash, no JSON. Syncs are counted as commits
+in the write-ahead log, of which each is one sync at ``synchronous=FULL``; a checkpoint every thousand pages comes on
+top of both loops alike.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 from necrocode.engine.context import Context
-from necrocode.engine.database import Durability
 from necrocode.engine.driver import Driver, Outcome, Program
-from necrocode.engine.entry import COLUMNS
+from necrocode.engine.effects import Attempt, Json
+from necrocode.engine.entry import COLUMNS, Entry
 from necrocode.engine.journal import Journal
 from necrocode.engine.lifecycle import Lifecycle, State, Transition
 from tests.engine.wal import commits
 
 TMPFS = Path("/dev/shm")
 
-PING_PONG = Lifecycle(
-    name="ping-pong",
+LAP = Lifecycle(
+    name="lap",
     version=1,
-    initial="ping",
-    states=[State("ping"), State("pong"), State("end", terminal=True)],
+    initial="out",
+    states=[State("out"), State("back"), State("home", terminal=True)],
     transitions=[
-        Transition("hit", "ping", "pong"),
-        Transition("hit", "pong", "ping"),
-        Transition("miss", "ping", "end"),
-        Transition("miss", "pong", "end"),
+        Transition("turn", "out", "back", "laps_left"),
+        Transition("turn", "back", "out", "laps_left"),
+        Transition("turn", "out", "home"),
+        Transition("turn", "back", "home"),
     ],
+    guards={"laps_left": lambda data: data["lap"] < data["laps"]},
 )
+NOTE = "one lap more, with a note of about the size that a step leaves behind: what was done, and how it went"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where, and how durably, is measured."""
+class Speed:
+    """One loop's figures."""
 
-    name: str
-    folder: Path
-    durability: Durability
+    #: Per second, by the wall clock.
+    rate: float
+    #: Of this process, a step.
+    cpu_microseconds: float
 
 
-def main() -> int:
-    """Measure and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m bench.durable_steps", description=__doc__)
-    parser.add_argument("--steps", type=int, default=3000, help="transitions a round")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="a folder on a real disk")
-    parser.add_argument("--effects", type=int, default=10_000, help="recorded effects to resume over")
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="a folder on the disk")
+    parser.add_argument("--steps", type=int, default=2000, help="transitions a round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each loop")
     options = parser.parse_args()
-    console = Console(width=120)
-    places = [
-        Place("disk", options.folder, "power-loss"),
-        Place("disk", options.folder, "process-crash"),
-    ]
-    if TMPFS.is_dir():
-        places.append(Place("tmpfs", TMPFS, "power-loss"))
-    table = Table(title=f"durable transitions a second, median of {options.rounds} rounds of {options.steps:,}")
-    for column in ("where", "durability", "bare sqlite3", "necrocode", "ratio", "commits a transition"):
-        table.add_column(column, justify="right")
-    for place in places:
-        bare, ours = compare(place, options.steps, options.rounds)
-        table.add_row(
-            place.name,
-            place.durability,
-            f"{bare:,.0f}",
-            f"{ours:,.0f}",
-            f"{ours / bare:.2f}",
-            f"{commits_per_transition(place):.2f}",
-        )
-    console.print(table)
-    resumed = Table(title="resume and growth")
-    resumed.add_column("figure")
-    resumed.add_column("value", justify="right")
-    imports, total = resume_seconds(options.folder, options.effects)
-    resumed.add_row(f"imports of a fresh process, s (median of {_FRESH})", f"{imports:.2f}")
-    resumed.add_row(f"the same and resuming over {options.effects:,} recorded effects, s", f"{total:.2f}")
-    small, large = journaled_bytes(200), journaled_bytes(400)
-    resumed.add_row("bytes journaled for 200 turns", f"{small:,}")
-    resumed.add_row("bytes journaled for 400 turns", f"{large:,} ({large / small:.2f} times)")
-    console.print(resumed)
-    return 0
+    say(
+        f"sqlite {sqlite3.sqlite_version}, Python {sys.version.split()[0]}; {options.rounds} rounds of {options.steps}\n"
+    )
+    places = [("disk", options.folder)] + ([("tmpfs", TMPFS)] if TMPFS.is_dir() else [])
+    say("| transitions | bare a second | ours a second | of bare | bare CPU µs | ours CPU µs | syncs a transition |")
+    say("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, folder in places:
+        with folder_in(folder) as here:
+            say(f"| {name} | {compared(here, options.steps, options.rounds)} | {syncs_per_step(here):.3f} |")
+    say("\n| runs at once in one process | ours a second | syncs a transition |\n| --- | --- | --- |")
+    for runs in (1, 8, 64):
+        with folder_in(options.folder) as here:
+            rate, syncs = together(here, runs, 12)
+            say(f"| {runs} | {rate:,.0f} | {syncs:.3f} |")
+    with folder_in(options.folder) as here:
+        say("\n| taking up a run of 10,000 recorded effects | seconds |\n| --- | --- |")
+        for what, seconds in resume(here, 10_000).items():
+            say(f"| {what} | {seconds:.3f} |")
+    with folder_in(options.folder) as here:
+        say("\n| turns | bytes of rows | bytes of the file | of half as many |\n| --- | --- | --- | --- |")
+        for line in growth(here, (100, 200, 400, 800)):
+            say(line)
 
 
-def compare(place: Place, steps: int, rounds: int) -> tuple[float, float]:
-    """Medians of bare and of our transitions a second, measured in turn."""
-    bare, ours = list[float](), list[float]()
-    for _ in range(rounds):
-        bare.append(steps / _timed(place, lambda journal: _bare_loop(journal, steps)))
-        ours.append(steps / _timed(place, lambda journal: drive(journal, steps)))
-    return statistics.median(bare), statistics.median(ours)
+# --- steps ---
 
 
-def commits_per_transition(place: Place) -> float:
-    """Commits in the write-ahead log, each one sync at power-loss durability, for each transition."""
-    # Few enough to stay below the automatic checkpoint, which would begin the log anew.
-    steps = 100
-    with _journal(place) as journal:
-        run = journal.create(PING_PONG, subject="x", data={"left": 0})
-        before = commits(journal.path)
-        drive(journal, steps, run_id=run.run_id)
-        # The claim is a commit, too.
-        return (commits(journal.path) - before - 1) / steps
+def compared(folder: Path, steps: int, rounds: int) -> str:
+    """Bare and ours in turns; medians."""
+    bare: list[Speed] = []
+    ours: list[Speed] = []
+    for number in range(rounds + 1):
+        path = folder / f"ours-{number}.db"
+        speed = drive(path, steps)
+        again = replay_bare(path, folder / f"bare-{number}.db")
+        if number:  # the first round warms up
+            ours.append(speed)
+            bare.append(again)
+    slow, quick = (statistics.median(each.rate for each in speeds) for speeds in (ours, bare))
+    cpu = [statistics.median(each.cpu_microseconds for each in speeds) for speeds in (bare, ours)]
+    return f"{quick:,.0f} | {slow:,.0f} | {slow / quick:.2f} | {cpu[0]:.0f} | {cpu[1]:.0f}"
 
 
-def drive(journal: Journal, steps: int, *, run_id: str | None = None) -> None:
-    """``steps`` transitions of a run whose handlers do nothing."""
-    run_id = run_id or journal.create(PING_PONG, subject="x", data={"left": steps}).run_id
-
-    def handler(ctx: Context) -> Outcome:
-        return Outcome("hit" if ctx.visit < steps - 1 else "miss", {"left": steps - ctx.visit})
-
-    Driver(journal, Program(PING_PONG, {"ping": handler, "pong": handler})).drive(run_id)
+def drive(path: Path, steps: int) -> Speed:
+    """A run of so many transitions."""
+    with Journal(path) as journal:
+        run_id = journal.create(LAP, subject="race", data={"lap": 0, "laps": steps}).run_id
+        driver = Driver(journal, laps())
+        return measured(steps, lambda: driver.drive(run_id))
 
 
-def _timed(place: Place, work: Callable[[Journal], None]) -> float:
-    with _journal(place) as journal:
-        began = time.perf_counter()
-        work(journal)
-        return time.perf_counter() - began
+def replay_bare(path: Path, to: Path) -> Speed:
+    """The same rows into the same schema, by nothing but ``sqlite3``."""
+    with Journal(path) as journal:
+        (run,) = journal.runs()
+        entries = [entry for entry in journal.entries(run.run_id) if entry.kind == "transition"]
+        with journal.database.read() as connection:
+            data = str(connection.exec_driver_sql("SELECT data FROM runs").scalar_one())
+    with Journal(to) as journal:
+        journal.create(LAP, subject="race", data={}, run_id=run.run_id)
+    connection = sqlite3.connect(to, isolation_level=None)
+    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        return measured(len(entries), lambda: bare_loop(connection, entries, data))
+    finally:
+        connection.close()
 
 
-@contextmanager
-def _journal(place: Place) -> Iterator[Journal]:
-    with (
-        tempfile.TemporaryDirectory(dir=place.folder) as folder,
-        Journal(Path(folder) / "journal.db", durability=place.durability) as journal,
-    ):
-        yield journal
-
-
-def _bare_loop(journal: Journal, steps: int) -> None:
-    """What one would write by hand: the same schema, row size and durability, nothing checked, nothing hashed."""
-    run = journal.create(PING_PONG, subject="bare", data={"left": steps})
-    connection = sqlite3.connect(journal.path, isolation_level=None)
-    full = "FULL" if journal.database.durability == "power-loss" else "NORMAL"
-    connection.execute(f"PRAGMA synchronous = {full}")
+def bare_loop(connection: sqlite3.Connection, entries: list[Entry], data: str) -> None:
+    """One transaction a step: the row, and the run's head."""
     insert = f"INSERT INTO entries ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-    update = "UPDATE runs SET head_seq = ?, head_hash = ?, state = ?, data = ?, updated_at = ? WHERE run_id = ?"
-    digest = "0" * 64
-    for n in range(steps):
-        payload = f'{{"patch":{{"left":{steps - n}}},"visit":{n}}}'
-        row = (run.run_id, n + 2, "transition", "pong", "hit", "ping", 1, n, payload, digest, digest)
+    update = "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, data = ? WHERE run_id = ?"
+    for entry in entries:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(insert, row)
-        connection.execute(update, (n + 2, digest, "pong", f'{{"left":{steps - n}}}', n, run.run_id))
+        connection.execute(insert, entry)
+        connection.execute(update, (entry.seq, entry.hash, entry.at, entry.state, data, entry.run_id))
         connection.execute("COMMIT")
-    connection.close()
 
 
-_FRESH = 5
-_IMPORTS = "import necrocode.engine.driver, necrocode.engine.journal\n"
-_RESUME = (
-    _IMPORTS
-    + "import sys\nfrom pathlib import Path\nfrom bench.durable_steps import resume\nresume(Path(sys.argv[1]), {n})\n"
+def syncs_per_step(folder: Path) -> float:
+    """Commits a transition, of a run short enough that its log is never started anew."""
+    path = folder / "syncs.db"
+    with Journal(path) as journal:
+        run_id = journal.create(LAP, subject="race", data={"lap": 0, "laps": 150}).run_id
+        before = commits(path)
+        Driver(journal, laps()).drive(run_id)
+        return (commits(path) - before - 1) / 150  # one is the claim
+
+
+def together(folder: Path, runs: int, laps_each: int) -> tuple[float, float]:
+    """So many runs at once over one writer: transitions a second, and commits a transition."""
+    path = folder / f"together-{runs}.db"
+    with Journal(path) as journal:
+        ids = [journal.create(LAP, subject=str(n), data={"lap": 0, "laps": laps_each}).run_id for n in range(runs)]
+        threads = [threading.Thread(target=Driver(journal, laps()).drive, args=(each,)) for each in ids]
+        before, begun = commits(path), time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.perf_counter() - begun
+        steps = runs * (laps_each + 1)  # the claim is a step too
+        return steps / seconds, (commits(path) - before) / steps
+
+
+def laps() -> Program:
+    """Handlers that do nothing but go on."""
+
+    def turn(ctx: Context) -> Outcome:
+        return Outcome("turn", {"lap": ctx.data["lap"] + 1, "note": NOTE})
+
+    return Program(LAP, {"out": turn, "back": turn})
+
+
+# --- taking up ---
+
+_RESUME = """
+import json, sys, time
+begun = time.perf_counter()
+from pathlib import Path
+from bench.durable_steps import diary
+from necrocode.engine.driver import Driver
+from necrocode.engine.journal import Journal
+from necrocode.engine.audit import verify
+imported = time.perf_counter()
+with Journal(Path(sys.argv[1])) as journal:
+    (run,) = journal.runs()
+    run = Driver(journal, diary(int(sys.argv[2]))).drive(run.run_id)
+    assert run.state == "home", run
+    resumed = time.perf_counter()
+    assert verify(journal).ok
+    verified = time.perf_counter()
+print(json.dumps([imported - begun, resumed - imported, verified - resumed]))
+"""
+
+DIARY = Lifecycle(
+    name="diary",
+    version=1,
+    initial="writing",
+    states=[State("writing"), State("home", terminal=True)],
+    transitions=[Transition("close", "writing", "home")],
 )
 
 
-def resume_seconds(folder: Path, effects: int) -> tuple[float, float]:
-    """Seconds that a fresh process takes for its imports, and for those and a resume over ``effects`` effects."""
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        path = Path(temporary) / "journal.db"
-        with Journal(path, durability="process-crash") as journal:
-            journal.create(PING_PONG, subject="x", data={})
-            _record(journal, effects)
-        imports, whole = list[float](), list[float]()
-        for _ in range(_FRESH):
-            imports.append(_process("import bench.durable_steps\n" + _IMPORTS, path))
-            whole.append(_process(_RESUME.format(n=effects), path))
-        return statistics.median(imports), statistics.median(whole)
+class Enough(BaseException):
+    """The process that recorded the effects goes no further."""
 
 
-def _process(code: str, path: Path) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
-    return time.perf_counter() - began
+def diary(effects: int, *, ends: bool = True) -> Program:
+    """One state with so many effects."""
+
+    def write(number: int, _: Attempt) -> Json:
+        return {"page": number, "text": NOTE}
+
+    def writing(ctx: Context) -> Outcome:
+        for number in range(effects):
+            ctx.effect("write", partial(write, number), key=str(number))
+        if not ends:
+            raise Enough
+        return Outcome("close")
+
+    return Program(DIARY, {"writing": writing})
 
 
-def _record(journal: Journal, effects: int) -> None:
-    (run,) = journal.runs()
-    driver = Driver(journal, Program(PING_PONG, {"ping": _stopping(effects, lambda: driver), "pong": _stopping(0)}))
-    driver.drive(run.run_id)
-
-
-def _stopping(effects: int, driver: Callable[[], Driver] | None = None) -> Callable[[Context], Outcome]:
-    """A handler of ``effects`` effects, which then interrupts its driver if it has one."""
-
-    def handler(ctx: Context) -> Outcome:
-        for n in range(effects):
-            ctx.effect("step", lambda _, n=n: {"n": n, "said": "x" * 200}, key=str(n))  # type: ignore[misc]
-        if driver is not None:
-            driver().interrupt()
-            while ctx.stop.signal is None:
-                time.sleep(0.001)
-            ctx.stop.check()
-        return Outcome("miss")
-
-    return handler
-
-
-def resume(path: Path, effects: int) -> None:
-    """Take the run up until its handler has passed over every recorded effect, then interrupt it again."""
+def resume(folder: Path, effects: int) -> dict[str, float]:
+    """What a fresh process needs to get through all that is recorded."""
+    path = folder / "diary.db"
     with Journal(path, durability="process-crash") as journal:
-        _record(journal, effects)
+        run = journal.create(DIARY, subject="diary", data={})
+        try:
+            Driver(journal, diary(effects, ends=False), heartbeat=timedelta(hours=1)).drive(run.run_id)
+        except Enough:
+            pass
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", _RESUME, path, str(effects)], cwd=root, capture_output=True, text=True, check=True
+    )
+    imports, resumed, verified = json.loads(done.stdout)
+    return {"imports": imports, "claim, verify since the checkpoint, replay": resumed, "verify all of it": verified}
 
 
-def journaled_bytes(turns: int) -> int:
-    """Bytes of entries and blobs after so many turns of a model that writes 1,000 new characters a turn."""
-    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.db") as journal:
-        run = journal.create(PING_PONG, subject="x", data={})
+# --- growth ---
 
-        def handler(ctx: Context) -> Outcome:
-            for n in range(turns):
-                ctx.effect("llm.chat", lambda _, n=n: {"text": f"{n} " * 250}, key=f"turn {n}")  # type: ignore[misc]
-                ctx.effect("tool.bash", lambda _, n=n: {"content": f"{n}\n" * 250}, key=f"{n}")  # type: ignore[misc]
-            return Outcome("miss")
 
-        Driver(journal, Program(PING_PONG, {"ping": handler, "pong": handler})).drive(run.run_id)
-        with journal.database.read() as connection:
-            return int(
-                connection.exec_driver_sql(
-                    "SELECT (SELECT sum(length(payload) + length(name) + length(key) + 200) FROM entries) "
-                    "+ coalesce((SELECT sum(length(data)) FROM blobs), 0)"
+def growth(folder: Path, turns: tuple[int, ...]) -> Iterator[str]:
+    """What a run of so many turns leaves in the journal: an answer and what a tool said, each turn."""
+    sizes: dict[int, int] = {}
+    for count in turns:
+        path = folder / f"turns-{count}.db"
+        with Journal(path, durability="process-crash") as journal:
+            run = journal.create(DIARY, subject="talk", data={})
+            Driver(journal, Program(DIARY, {"writing": talk(count)})).drive(run.run_id)
+            with journal.database.read() as connection:
+                rows = connection.exec_driver_sql(
+                    "SELECT (SELECT sum(length(CAST(payload AS BLOB)) + length(name) + length(key) + 200) FROM entries)"
+                    " + (SELECT coalesce(sum(length(data) + 120), 0) FROM blobs)"
                 ).scalar_one()
-            )
+        sizes[count] = int(rows)
+        ratio = f"{sizes[count] / sizes[count // 2]:.2f}" if count // 2 in sizes else ""
+        yield f"| {count} | {rows:,} | {path.stat().st_size:,} | {ratio} |"
+
+
+def talk(turns: int) -> Callable[[Context], Outcome]:
+    """A handler that asks and looks, turn by turn, and never records the conversation so far."""
+
+    def answer(turn: int, _: Attempt) -> Json:
+        return {"text": f"turn {turn:06}: " + NOTE * 8, "tokens": 1000 + turn}
+
+    def look(turn: int) -> Json:
+        return "\n".join(f"{line:04} of file {turn:06} {hash((turn, line)):020}" for line in range(80))
+
+    def handle(ctx: Context) -> Outcome:
+        for turn in range(turns):
+            ctx.effect("ask", partial(answer, turn), key=f"{turn:06}")
+            ctx.observe("read", partial(look, turn), key=f"{turn:06}")
+        return Outcome("close")
+
+    return handle
+
+
+# --- small matters ---
+
+
+def measured(steps: int, call: Callable[[], Any]) -> Speed:
+    """How fast ``call`` made so many steps."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    call()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return Speed(steps / wall, cpu / steps * 1_000_000)
+
+
+@contextmanager
+def folder_in(folder: Path) -> Iterator[Path]:
+    """A folder of our own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="durable-steps-", dir=folder) as here:
+        yield Path(here)
+
+
+def say(line: str) -> None:
+    """A line of the table."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,7 @@ class Home:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise HomeUnusable(_explained(folder, error)) from error
-        probe = self.locks / f".probe-{os.getpid()}"
+        probe = self.locks / ".probe"
         try:
             probe.touch(mode=0o600)
             probe.unlink(missing_ok=True)

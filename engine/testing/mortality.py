@@ -171,7 +171,7 @@ class Mortal:
     def _pass(self, moment: Moment, remains: Callable[[], Image] | None = None) -> None:
         assert self._crossing is not None
         self.places += 1
-        place = Place(*self._crossing, moment, self._step)
+        place = Place(*self._crossing, moment, self._step if moment == "during" else 0)
         self._remains_here = remains or self.image
         if self._plan(place):
             self._remains = self._remains_here()

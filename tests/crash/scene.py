@@ -66,6 +66,8 @@ class Effect:
 
     intent: Entry
     idempotency_key: str
+    #: What the intent says for people and recovery.
+    note: Any = None
     outcome: Entry | None = None
     result: Any = None
     failed_attempts: int = 0
@@ -94,7 +96,7 @@ def _effects(entries: Sequence[tuple[Entry, dict[str, Any]]]) -> list[Effect]:
         place = scope, payload["ordinal"]
         if entry.kind == "intent":
             key = idempotency_key(entry.run_id, scope, payload["ordinal"], entry.name, entry.key)
-            found[place] = Effect(entry, key)
+            found[place] = Effect(entry, key, payload.get("note"))
         elif place in found and entry.kind == "outcome":
             found[place].outcome, found[place].result = entry, payload.get("result")
         elif place in found:

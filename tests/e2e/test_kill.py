@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -127,18 +125,50 @@ def test_killed_at_some_moment_and_resumed(tmp_path: Path, seconds: float) -> No
     assert not result.violations, (result.violations, result.said)
 
 
-def test_the_demo_ends_well(tmp_path: Path) -> None:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
-    done = subprocess.run(
-        [sys.executable, "-m", "necrocode", "demo"],
-        cwd=tmp_path,
-        env={**kept, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+def two_tasks(stage: Stage, **fields: Any) -> tuple[Path, Path]:
+    """Two tasks of one repository, which the model tells apart by their titles."""
+    return (
+        stage.task("one.json", task_id="one", title="Task number one", **fields),
+        stage.task("two.json", task_id="two", title="Task number two", **fields),
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed, resumed, pushed once." in done.stdout
-    assert "slots still lent: 0" in done.stdout
-    assert "started 1 time(s)" in done.stdout
+
+
+def test_two_runs_of_one_killed_process_are_both_resumed(stage: Stage, play: Play) -> None:
+    answers = [calls(("bash", {"command": "echo x >> effects.txt; sleep 1; echo done"})), *SOLVE]
+    talks = [{"when": f"Task number {name}", "answers": answers} for name in ("one", "two")]
+    server = play(conversations=talks)
+    process = stage.start("run", *two_tasks(stage), "--jobs", "2")
+    stage.wait_until(lambda: len(list((stage.home / "repos").glob("*/slots/*/work/effects.txt"))) == 2, process)
+    kill(process)
+
+    assert stage.necrocode("resume", "--all", "--jobs", "2").code == 0
+
+    for name in ("one", "two"):
+        branch = f"feature/task-greeting-{name}"
+        assert git(stage.remote, "show", f"{branch}:effects.txt") == "x\n"
+        assert stage.branch_updates(branch) == 1
+    asked = sorted((request.conversation, request.position) for request in server.requests)
+    assert asked == [(talk, position) for talk in (0, 1) for position in (0, 1, 2)]
+
+
+def test_a_killed_run_whose_slot_went_to_another_is_restored_in_a_new_one(stage: Stage, play: Play) -> None:
+    stage.environment["NECROCODE_POOL_SIZE"] = "1"
+    talks = [
+        {"when": "Task number one", "answers": [EDIT, LONG, FINISH]},
+        {"when": "Task number two", "answers": SOLVE},
+    ]
+    server = play(conversations=talks)
+    one, two = two_tasks(stage, setup_commands=["echo ready > made.log"], test_commands=["grep -q ready made.log"])
+    process = stage.start("run", one)
+    stage.wait_until(lambda: command_runs(stage), process)
+    kill(process)
+    assert stage.necrocode("run", two).code == 0
+
+    assert stage.necrocode("resume", "--all").code == 0
+
+    names = git(stage.remote, "ls-tree", "--name-only", "feature/task-greeting-one").splitlines()
+    assert "effects.txt" not in names, "what the lost command did is not in the new slot"
+    assert "{name}" in git(stage.remote, "show", "feature/task-greeting-one:greet.py"), "what was recorded is"
+    assert "interrupted" in told(server)[1]
+    assert [request.position for request in server.requests if request.conversation == 0] == [0, 1, 2]
+    assert [run.state for run in stage.runs()] == ["completed", "completed"]

@@ -53,6 +53,11 @@ class Aftermath:
         return [effect for effect in self.effects if effect.name.startswith(prefixes)]
 
     @property
+    def may_lose_commands(self) -> bool:
+        """Whether supervisors were killed, or the slot was lost or given back under a command."""
+        return self.trial.schedule.fate == "lost" or self.scenario.stolen or bool(self.trial.parked)
+
+    @property
     def lost_commands(self) -> int:
         """Commands that were recorded as interrupted."""
         return sum(
@@ -209,12 +214,12 @@ def commands_ran_once(after: Aftermath) -> Iterator[str]:
         yield f"{command_id} is no effect of the journal"
     for effect in known.values():
         done = after.world.commands.get(effect.idempotency_key)
-        if effect.name == "command.reap" or effect.outcome is None:
+        if effect.outcome is None:
             continue
         status, starts = effect.outcome["status"], done.starts if done else 0
         if status == "exited" and starts != 1:
             yield f"{effect.key} is recorded as ended, and was started {starts} times"
-        if status == "interrupted" and starts and done and done.state != "killed":
+        if status == "interrupted" and starts and not after.may_lose_commands:
             yield f"{effect.key} is recorded as interrupted, and was started"
 
 
@@ -253,11 +258,9 @@ def _effects(entries: list[tuple[Entry, dict[str, Any]]]) -> list[Effect]:
             continue
         scope = str(payload["scope"]) if "scope" in payload else f"visit-{payload['visit']}"
         place = scope, int(payload["ordinal"])
-        if entry.kind == "intent":
-            key = idempotency_key(entry.run_id, scope, place[1], entry.name, entry.key)
-            found.setdefault(place, Effect(entry.name, entry.key, key))
-        elif place in found and entry.kind == "outcome":
-            found[place].settled, found[place].outcome = True, payload.get("result")
-        elif place in found:
-            found[place].failed += 1
+        key = idempotency_key(entry.run_id, scope, place[1], entry.name, entry.key)
+        effect = found.setdefault(place, Effect(entry.name, entry.key, key))
+        if entry.kind == "outcome":
+            effect.settled, effect.outcome = True, payload.get("result")
+        effect.failed += entry.kind == "attempt"
     return list(found.values())

@@ -56,6 +56,10 @@ class Reach:
 class SimRegistry(Reach):
     """The port ``TaskRegistry``."""
 
+    def fence(self, epoch: int) -> None:
+        """Refuse what comes from a process that was superseded."""
+        self.world.refuse_older(epoch)
+
     def set_status(
         self,
         task_id: str,
@@ -70,7 +74,7 @@ class SimRegistry(Reach):
         del task_id, spec_name, metadata, at, key
         with self.crossing("registry.status"):
             for _ in range(1 + self.world.duplicates):
-                self.world.refuse_older(epoch)
+                self.fence(epoch)
                 self.world.status = status
 
     def add_event(
@@ -87,13 +91,13 @@ class SimRegistry(Reach):
         del task_id, spec_name, at
         with self.crossing("registry.event"):
             for _ in range(1 + self.world.duplicates):
-                self.world.refuse_older(epoch)
+                self.fence(epoch)
                 self.world.events.setdefault(key, (event_type, dict(data)))
 
     def add_artifact(self, task_id: str, spec_name: str, artifact: Artifact, *, key: str, epoch: int) -> None:
         del task_id, spec_name
         with self.crossing("registry.artifact"):
-            self.world.refuse_older(epoch)
+            self.fence(epoch)
             self.world.reported.setdefault(key, artifact)
 
 
@@ -139,7 +143,10 @@ class SimWorkspace(Reach):
         """Around a call that touches the slot's files: whose are they?"""
         with self.crossing(name):
             lent = self.world.lent(self.loan.slot_id)
-            if lent is None or (lent.generation, lent.run_id) != (self.loan.generation, self.run_id):
+            ours = lent is not None and (lent.generation, lent.run_id) == (self.loan.generation, self.run_id)
+            # A folder checks no generation: on this host a process that is superseded is killed first, so the slot
+            # of one that cannot be reached is not this folder.
+            if not ours and self.mortal.identity.host != "elsewhere":
                 self.world.trespasses.append(f"{name} in {self.loan.slot_id}, which is lent to {lent and lent.run_id}")
             yield
 
@@ -229,8 +236,9 @@ class SimCommands(Reach):
             commands = self.world.commands
             command = commands.setdefault(spec.command_id, Command(spec.command, spec.run_id, spec.slot_path))
             self.mortal.midway()
-            if command.state == "ended" or not self.world.start(command):
-                raise AssertionError(f"the command {spec.command_id} was asked for again")
+            # Asked for twice, it would be started twice.
+            command.state = "forked" if command.starts else command.state
+            self.world.start(command)
             self.mortal.midway()
             if isinstance(stop.signal, Superseded):
                 raise stop.signal
@@ -248,20 +256,26 @@ class SimCommands(Reach):
                 spec.command_id, Command(spec.command, spec.run_id, spec.slot_path, "barred")
             )
             if command.state == "forked":
-                command.state = "barred"
-            if command.state in ("barred", "killed"):
+                self.bar(command)
+                return _result(command, "interrupted")
+            if command.state in ("barred", "killed", "forgotten"):
                 return _result(command, "interrupted")
             self.world.finish(command)
             self.mortal.midway()
             return _result(command, "exited")
 
+    def bar(self, command: Command) -> None:
+        """Take the claim of a command, so that its supervisor cannot start it any more."""
+        command.state = "barred"
+
     def reap(self, run_id: str, *, keep: Sequence[str] = ()) -> int:
         with self.crossing("command.reap"):
             killed = 0
             for command_id, command in self.world.commands.items():
-                if command.run_id == run_id and command_id not in keep and command.state in ("forked", "running"):
-                    command.state = "killed"
-                    killed += 1
+                if command.run_id == run_id and command_id not in keep:
+                    alive = command.state in ("forked", "running")
+                    command.state = "killed" if alive else "forgotten"
+                    killed += alive
                     self.mortal.midway()
             return killed
 

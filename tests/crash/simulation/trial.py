@@ -203,7 +203,7 @@ class Trial:
 
     def _take_over(self) -> None:
         """Another process takes the run from the one that is paused, and drives it as far as it goes."""
-        mortal = Mortal(elsewhere=True)
+        mortal = Mortal()
         with mortal.journal(self.path, durability="process-crash") as journal:
             run = self._drive(journal, mortal, take_over=True)
             for _ in range(LIVES):
@@ -214,18 +214,18 @@ class Trial:
             raise AssertionError(f"left alone, it is {run.status} in {run.state}")
 
     def _looking_on(self, plan: Plan, *, first: bool) -> Plan:
-        """``plan``, with what else happens at places of the first life."""
-        if not first:
-            return plan
+        """``plan``, with what else happens at its places."""
         seen, pause, meanwhile = self.result.crossings, self.schedule.pause, self.schedule.meanwhile
+        if not first and not meanwhile:
+            return plan
 
         def look(place: Place) -> bool:
-            if place.number > len(seen):
+            if first and place.number > len(seen):
                 seen.append((place.kind, place.name))
             for when, happens in meanwhile:
                 if when(place):
                     happens(self.world)
-            if pause is not None and self.result.paused_at is None and pause(place) and not self._now.writing:
+            if first and pause is not None and self.result.paused_at is None and pause(place) and not self._now.writing:
                 self.result.paused_at = place
                 self._take_over()
             return plan(place)

@@ -56,7 +56,7 @@ class Command:
     line: str
     run_id: str
     folder: Path
-    state: Literal["forked", "running", "ended", "barred", "killed"] = "forked"
+    state: Literal["forked", "running", "ended", "barred", "killed", "forgotten"] = "forked"
     starts: int = 0
     exit_code: int = 0
     output: str = ""
