@@ -49,11 +49,10 @@ _APPEND = (
 )
 _MOVE_HEAD = "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ? WHERE run_id = ?"
 _MOVE_STATE = (
-    "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, stop_reason = ?, data = ?, epoch = ?, "
-    "version = ?, finished_at = ? WHERE run_id = ?"
+    "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, stop_reason = ?, data = ? WHERE run_id = ?"
 )
-#: Apart from the rest, since two indexes hang on it.
-_MOVE_STATUS = "UPDATE runs SET status = ? WHERE run_id = ?"
+#: Apart from the rest: they change when a run is claimed or let go, and two indexes hang on the status.
+_MOVE_STATUS = "UPDATE runs SET status = ?, epoch = ?, version = ?, finished_at = ? WHERE run_id = ?"
 _TAKE_LEASE = (
     "INSERT INTO leases (run_id, epoch, held, holder, beat) VALUES (?, ?, 1, ?, 0) "
     "ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, held = 1, holder = excluded.holder, beat = 0 "
@@ -355,14 +354,12 @@ def _move(connection: sqlite3.Connection, before: RunRecord, run: RunRecord, at:
             run.state,
             run.stop_reason,
             data,
-            run.epoch,
-            run.version,
-            at if run.finished_at else None,
             run.run_id,
         ),
     )
-    if run.status != before.status:
-        connection.execute(_MOVE_STATUS, (run.status, run.run_id))
+    if run.status != before.status or run.epoch != before.epoch or run.version != before.version:
+        finished_at = at if run.finished_at else None
+        connection.execute(_MOVE_STATUS, (run.status, run.epoch, run.version, finished_at, run.run_id))
 
 
 def _post(connection: sqlite3.Connection, item: OutboxItem, run: RunRecord, at: int) -> None:

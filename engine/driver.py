@@ -15,7 +15,7 @@ from necrocode.engine.canonical import clean
 from necrocode.engine.claim import HEARTBEAT, LEASE_TTL, Addition, Claim, Observer, claim
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Json
-from necrocode.engine.entry import Draft
+from necrocode.engine.entry import Draft, pack
 from necrocode.engine.errors import (
     EngineError,
     EnvironmentFault,
@@ -237,11 +237,13 @@ class _Drive:
 
     def _move(self, outcome: Outcome) -> None:
         run, lifecycle, number = self.claim.run, self._program.lifecycle, self._visit.number + 1
-        payload = {"visit": number, "patch": dict(outcome.data)}
-        made = self.claim.draft(Addition("transition", outcome.trigger, payload, key=run.state))
         # The guards see what will be recorded, so that they hold on it for ever.
-        row = lifecycle.choose(run.state, outcome.trigger, {**run.data, **made.payload["patch"]})
-        moves: list[Addition | Draft] = [made._replace(state=row.target)]
+        patch = clean(dict(outcome.data), self.claim.journal.mask)
+        row = lifecycle.choose(run.state, outcome.trigger, {**run.data, **patch})
+        payload = {"patch": patch, "visit": number}
+        moves: list[Addition | Draft] = [
+            Draft("transition", row.trigger, row.source, row.target, payload, *pack(payload))
+        ]
         ends = lifecycle.states[row.target].terminal
         if ends:
             moves.append(Addition("closed", row.target, {}, state=row.target))

@@ -12,9 +12,12 @@ from necrocode.engine.errors import JournalError, JournalUnavailable, StopSignal
 
 T = TypeVar("T")
 
+_LOOK_AGAIN = 0.05
+"""Seconds after which a thread that waits looks for itself."""
+
 
 class _Step(Generic[T]):
-    __slots__ = ("done", "error", "operation", "value")
+    __slots__ = ("done", "error", "operation", "ready", "value")
 
     def __init__(self, operation: Callable[[sqlite3.Connection], T]) -> None:
         self.operation = operation
@@ -22,6 +25,8 @@ class _Step(Generic[T]):
         self.done = False
         self.value: T | None = None
         self.error: BaseException | None = None
+        #: Wakes the thread that submitted it; made when that has to wait.
+        self.ready: threading.Event | None = None
 
     def fail(self, error: BaseException) -> None:
         self.error, self.done = error, True
@@ -56,16 +61,41 @@ class Writer:
         step = _Step(operation)
         with self._mutex:
             self._queue.append(step)
-        with self._leader:
-            if not step.done:
-                with self._mutex:
-                    batch, self._queue = self._queue, []
-                self._lead(batch)
+        while not step.done:
+            if self._leader.acquire(blocking=False):
+                batch: list[_Step[Any]] = []
+                try:
+                    with self._mutex:
+                        batch, self._queue = self._queue, []
+                    if not step.done and step not in batch:
+                        # Whoever took it was interrupted before it could say what became of it.
+                        self._fail([step], KeyboardInterrupt())
+                    self._lead(batch)
+                finally:
+                    self._leader.release()
+                    self._wake(batch)
+            else:
+                self._wait(step)
         if step.error is not None:
             raise step.error
-        if not step.done:
-            raise JournalUnavailable(f"{self._path}: the thread that was committing this step was interrupted")
         return step.value  # type: ignore[return-value]
+
+    def _wait(self, step: _Step[Any]) -> None:
+        """Until it is done, or nobody leads any more."""
+        with self._mutex:
+            if step.done or not self._leader.locked():
+                return
+            step.ready = step.ready or threading.Event()
+        # A leader that was interrupted between letting go and waking must not leave anybody asleep for ever.
+        step.ready.wait(_LOOK_AGAIN)
+        step.ready.clear()
+
+    def _wake(self, batch: list[_Step[Any]]) -> None:
+        """Those whose steps are done, and one that leads next."""
+        with self._mutex:
+            waiting = [step.ready for step in (*batch, *self._queue[:1]) if step.ready is not None]
+        for ready in waiting:
+            ready.set()
 
     def close(self) -> None:
         """Give the connection back. What is submitted after that is refused."""

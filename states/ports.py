@@ -412,7 +412,8 @@ class TaskRegistry(Protocol):
         epoch: int,
     ) -> None:
         """Status ``running``, ``done`` or ``failed``. An older ``epoch`` than one seen is refused
-        (:class:`EnvironmentFault`).
+        (:class:`EnvironmentFault`). ``running`` that comes after the end of the same run (from the outbox) is kept and
+        changes nothing.
         """
 
     def add_event(

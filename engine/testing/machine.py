@@ -108,6 +108,8 @@ class _LifecycleMachine(RuleBasedStateMachine):
     @precondition(lambda self: not any(held.writing for held in self.paused))
     def step(self, places: int) -> None:
         if self.current is None:
+            while self.paused and not self.rehearsal.fenced:
+                self._kill(self.paused.pop())
             self.current = self._process(elsewhere=True)
         if not self.current.step(places):
             self._ended(self.current)
@@ -118,8 +120,7 @@ class _LifecycleMachine(RuleBasedStateMachine):
     def die(self) -> None:
         assert self.current is not None
         event(f"died {self.current.place and self.current.place.kind}")
-        self.current.die()
-        self._ended(self.current)
+        self._kill(self.current)
         self.current = None
         self._look()
 
@@ -175,8 +176,7 @@ class _LifecycleMachine(RuleBasedStateMachine):
     def _end(self) -> None:
         self.rehearsal.outage(False)
         if self.current is not None:
-            self.current.die()
-            self._ended(self.current)
+            self._kill(self.current)
             self.current = None
         for held in self.paused:
             held.finish()
@@ -204,6 +204,10 @@ class _LifecycleMachine(RuleBasedStateMachine):
 
         held = Held(live, elsewhere=elsewhere)
         return held
+
+    def _kill(self, held: Held[RunRecord]) -> None:
+        held.die()
+        self._ended(held)
 
     def _ended(self, held: Held[RunRecord]) -> None:
         """It ended as a process may: in a result, by death, or because the run is another's now."""

@@ -71,6 +71,9 @@ class Rehearsal:
     #: For each visit, an index into the triggers that lead on from its state, in alphabetical order.
     choices: Sequence[int] = ()
     world: World = field(default_factory=World)
+    #: Whether the world refuses what a superseded process does. If it cannot (a folder of files), whoever takes over
+    #: kills the other first, as the engine does on one host.
+    fenced: bool = True
 
     def begin(self) -> Mapping[str, Any]:
         """What :meth:`Journal.create` is given beyond the lifecycle."""

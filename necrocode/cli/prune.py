@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 
 import click
@@ -43,7 +44,7 @@ def command(
     from necrocode.pruning import prune
 
     with opened(config_file, home, retention_days=older_than, slot_retention_days=slots_older_than) as runner:
-        pruned = prune(runner, by=getpass.getuser(), dry_run=dry_run)
+        pruned = prune(runner, by=_who(), dry_run=dry_run)
         if as_json:
             print_json(pruned.to_json())
             return
@@ -57,3 +58,12 @@ def command(
             f"{counted(pruned.artifacts, 'artifact')} "
             f"({pruned.artifact_bytes:,} bytes): {would}"
         )
+
+
+def _who() -> str:
+    """Who signs the tombstones off."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user without a passwd entry.
+        return f"uid {os.getuid()}"

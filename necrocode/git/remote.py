@@ -222,7 +222,7 @@ class Remote:
 
 
 _WAY_OUT = {
-    "git_auth": "the login to {url} was refused (give a valid token, ssh key or credential helper, then resume)",
+    "git_auth": "the login to {url} was refused (set GIT_TOKEN, or give an ssh key or credential helper, then resume)",
     "repo_not_found": "there is no repository at {url}, or it is not shown to this login",
     "unsupported_repo": "{url} is of a kind that is not supported",
     "disk_full": "no space left while talking to {url}; free some, then resume",

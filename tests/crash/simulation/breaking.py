@@ -11,12 +11,15 @@ from datetime import timedelta
 from typing import Any
 
 from necrocode.engine import claim as claims
+from necrocode.engine import outbox
 from necrocode.engine.claim import Addition, Claim
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Repeat
 from necrocode.engine.errors import StopSignal
 from necrocode.engine.examination import Examination
+from necrocode.engine.journal import Journal
 from necrocode.engine.lifecycle import Lifecycle, Transition
+from necrocode.engine.outbox import Parcel
 from necrocode.engine.stop import StopToken
 from necrocode.engine.writer import Writer
 from necrocode.states import loan, program, pushing, recovery, releasing, reports
@@ -73,6 +76,20 @@ def answers_unrecorded() -> Iterator[None]:
 def reports_under_new_ids() -> Any:
     """Each attempt to report has an id of its own."""
     return swapped(reports, "idempotency_key", lambda *_: str(uuid.uuid4()))
+
+
+@contextmanager
+def parcels_of_their_time() -> Iterator[None]:
+    """What waits in the outbox is delivered under the epoch that it was left in."""
+    real: Any = outbox.waiting
+
+    def waiting(journal: Journal, *args: Any) -> list[Parcel]:
+        with journal.database.read() as connection:
+            left_in = dict(connection.exec_driver_sql("SELECT item_id, epoch FROM outbox").fetchall())
+        return [replace(parcel, epoch=left_in[parcel.item_id]) for parcel in real(journal, *args)]
+
+    with swapped(outbox, "waiting", waiting):
+        yield
 
 
 def no_reconcile() -> Any:

@@ -18,7 +18,7 @@ from necrocode.engine.writer import _Step
 from necrocode.states.lifecycle import LIFECYCLE
 from tests.crash.simulation import breaking
 from tests.crash.simulation.ports import Adapters
-from tests.crash.simulation.scenarios import BRANCH, CANCELLED_DEAD, MUTE, STOLEN, SUCCESS, Scenario
+from tests.crash.simulation.scenarios import BACK, BRANCH, CANCELLED_DEAD, MUTE, STOLEN, SUCCESS, Scenario
 from tests.crash.simulation.schedules import FATES
 from tests.crash.simulation.trial import Schedule, Trial
 from tests.crash.simulation.world import World
@@ -26,15 +26,19 @@ from tests.crash.simulation.world import World
 
 @dataclass
 class Upon:
-    """The plan to do something at the ``nth`` place of this name and moment."""
+    """The plan to do something at the ``nth`` place of this name and moment, counted from the first ``since`` on."""
 
     name: str
     moment: Moment = "before"
     nth: int = 1
     step: int = 0
+    since: str = ""
     seen: int = 0
 
     def __call__(self, place: Place) -> bool:
+        self.since = "" if place.name == self.since else self.since
+        if self.since:
+            return False
         self.seen += (place.name, place.moment, place.step) == (self.name, self.moment, self.step)
         if self.seen < self.nth:
             return False
@@ -200,6 +204,12 @@ CONTROLS: tuple[Control, ...] = (
         breaking.reports_under_new_ids,
     ),
     Control(
+        "the outbox delivers under an old epoch",
+        lambda: _deaths(("llm.complete", "before", 3, 0), ("git.push", "before", 1, 0)),
+        breaking.parcels_of_their_time,
+        BACK,
+    ),
+    Control(
         "no question before a push in doubt",
         lambda: _deaths(("git.push", "during", 1, 0), ("git.push", "after", 1, 0)),
         breaking.no_reconcile,
@@ -211,7 +221,11 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "no transaction around an append",
-        lambda: _deaths(*(("UPDATE", "before", nth, 0) for nth in range(2, 40, 4))),
+        # Between the entry and the head that names it.
+        lambda: [
+            Schedule((Upon("UPDATE", "before", since=call),))
+            for call in ("registry.status", "pool.allocate", "slot.lay", "llm.complete", "command.run", "git.push")
+        ],
         breaking.no_transaction,
     ),
     Control("a batch without savepoints", _refused_in_a_batch, breaking.no_savepoints),
@@ -259,7 +273,7 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "the registry does not check the epoch",
-        lambda: _paused(("registry.status", "before", 1), ("registry.status", "during", 1)),
+        lambda: [Schedule(pause=Upon("registry.status", "before", 1), duplicates=twice) for twice in (False, True)],
         adapters=Adapters(registry=breaking.CarelessRegistry),
     ),
     Control(

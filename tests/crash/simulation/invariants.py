@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from necrocode.engine.entry import Entry
 from necrocode.engine.ids import idempotency_key
@@ -15,9 +15,6 @@ from necrocode.engine.testing import broken_promises
 from necrocode.states.lifecycle import LIFECYCLE
 from tests.crash.simulation.scenarios import BRANCH, Scenario
 from tests.crash.simulation.world import World
-
-if TYPE_CHECKING:
-    from tests.crash.simulation.trial import Trial
 
 TERMINAL_EVENTS = {"completed": "TaskCompleted", "failed": "TaskFailed", "cancelled": "TaskFailed"}
 
@@ -40,9 +37,12 @@ class Effect:
 class Aftermath:
     """A world and a journal after everything."""
 
-    trial: Trial
     world: World
     scenario: Scenario
+    #: Whether somebody asked for a cancel.
+    cancelled: bool
+    #: Whether the run was parked at some time.
+    parked: bool
     journal: Journal
     run: RunRecord
     entries: list[tuple[Entry, dict[str, Any]]]
@@ -55,7 +55,7 @@ class Aftermath:
     @property
     def may_lose_commands(self) -> bool:
         """Whether supervisors were killed, or the slot was lost or given back under a command."""
-        return self.trial.schedule.fate == "lost" or self.scenario.stolen or bool(self.trial.parked)
+        return self.world.fate == "lost" or self.scenario.stolen or self.parked
 
     @property
     def lost_commands(self) -> int:
@@ -65,16 +65,20 @@ class Aftermath:
         )
 
 
-def violations(trial: Trial, journal: Journal) -> list[str]:
-    """Everything that does not hold."""
+def violations(
+    world: World, scenario: Scenario, journal: Journal, *, cancelled: bool, parked: bool, ends_anyhow: bool = False
+) -> list[str]:
+    """Everything that does not hold; with ``ends_anyhow`` whatever the run's end is."""
     runs = journal.runs()
     if len(runs) != 1:
         return [f"runs: there are {len(runs)} of one task"]
     run = runs[0]
     entries = [(entry, journal.payload(entry)) for entry in journal.entries(run.run_id)]
-    after = Aftermath(trial, trial.world, trial.scenario, journal, run, entries, _effects(entries))
+    after = Aftermath(world, scenario, cancelled, parked, journal, run, entries, _effects(entries))
     found = []
     for invariant in INVARIANTS:
+        if ends_anyhow and invariant is it_ends_as_it_must:
+            continue
         try:
             found += [f"{invariant.__name__}: {words}" for words in invariant(after)]
         except Exception as error:  # noqa: BLE001 - a check that cannot be made is a finding
@@ -92,7 +96,7 @@ def it_ends_as_it_must(after: Aftermath) -> Iterator[str]:
     run, wanted = after.run, {after.scenario.ends}
     if after.scenario.stops:
         wanted.add(("completed", None)) if after.run.data.get("pushed") else None
-        if after.scenario.cancel_dead and not after.trial.asked_to_cancel:
+        if after.scenario.cancel_dead and not after.cancelled:
             wanted = {("completed", None)}
     if after.lost_commands:
         # The model is told, and what a lost command should have written may be missing.
@@ -104,11 +108,14 @@ def it_ends_as_it_must(after: Aftermath) -> Iterator[str]:
 def slots_are_given_back_once(after: Aftermath) -> Iterator[str]:
     """Every loan of the run ended, once; no slot that was lent to somebody else was touched."""
     for loan in after.world.loans:
-        if loan.ended_by is None:
+        # What a process borrows for a run that ended while it was paused, the pool takes back by itself.
+        if loan.ended_by is None and not loan.late:
             yield f"{loan.slot_id} is still lent to {loan.run_id}"
+    ours = [loan for loan in after.world.loans if loan.run_id == after.run.run_id and not loan.late]
     again = sum(effect.claims for effect in after.named("slot.call_back"))
-    for key, times in Counter(loan.key for loan in after.world.loans if loan.run_id == after.run.run_id).items():
-        if times > 1 + again:
+    for key, times in Counter(loan.key for loan in ours).items():
+        stolen = sum(loan.key == key and loan.ended_by == "stolen" for loan in after.world.loans)
+        if times > 1 + again + stolen:
             yield f"{times} loans have the key {key}"
     yield from after.world.trespasses
 
@@ -132,7 +139,7 @@ def the_branch_is_written_once(after: Aftermath) -> Iterator[str]:
             yield f"the commit is {commit}, recorded are {data['base_commit']} and {data['commit_tree']}"
         if written[0].branch != data["branch"]:
             yield f"{written[0].branch} was written, recorded is {data['branch']}"
-    if after.trial.theirs is not None and world.branches[BRANCH] != after.trial.theirs:
+    if world.theirs is not None and world.branches[BRANCH] != world.theirs:
         yield "somebody else's branch was written"
 
 

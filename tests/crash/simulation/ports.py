@@ -12,9 +12,11 @@ from typing import Any
 
 from necrocode.coder import CoderSettings, ToolLoopCoder
 from necrocode.engine.errors import Superseded, TaskError, Transient
+from necrocode.engine.outbox import Parcel
 from necrocode.engine.retry import RetryPolicy
 from necrocode.engine.stop import StopToken
 from necrocode.engine.testing import Mortal
+from necrocode.states.loan import loan_of
 from necrocode.states.ports import (
     Artifact,
     ChangedFile,
@@ -30,6 +32,7 @@ from necrocode.states.ports import (
     SlotAllocation,
     ToolCall,
 )
+from necrocode.states.reports import CALLS
 from tests.crash.simulation.world import Command, Commit, World, files_of, laying
 
 Answers = Sequence[Sequence[tuple[str, Mapping[str, Any]]]]
@@ -71,11 +74,12 @@ class SimRegistry(Reach):
         key: str,
         epoch: int,
     ) -> None:
-        del task_id, spec_name, metadata, at, key
+        del task_id, spec_name, metadata, at
         with self.crossing("registry.status"):
             for _ in range(1 + self.world.duplicates):
-                self.fence(epoch)
-                self.world.status = status
+                if key not in self.world.statuses:
+                    self.fence(epoch)
+                    self.world.statuses[key] = status
 
     def add_event(
         self,
@@ -91,14 +95,16 @@ class SimRegistry(Reach):
         del task_id, spec_name, at
         with self.crossing("registry.event"):
             for _ in range(1 + self.world.duplicates):
-                self.fence(epoch)
-                self.world.events.setdefault(key, (event_type, dict(data)))
+                if key not in self.world.events:
+                    self.fence(epoch)
+                    self.world.events[key] = (event_type, dict(data))
 
     def add_artifact(self, task_id: str, spec_name: str, artifact: Artifact, *, key: str, epoch: int) -> None:
         del task_id, spec_name
         with self.crossing("registry.artifact"):
-            self.fence(epoch)
-            self.world.reported.setdefault(key, artifact)
+            if key not in self.world.reported:
+                self.fence(epoch)
+                self.world.reported[key] = artifact
 
 
 class SimPool(Reach):
@@ -107,7 +113,8 @@ class SimPool(Reach):
     def allocate(self, repo_url: str, *, run_id: str, key: str, timeout: timedelta, stop: StopToken) -> SlotAllocation:
         del repo_url, timeout, stop
         with self.crossing("pool.allocate"):
-            loan = self.world.lend(key, run_id)
+            late = self.world.superseded and self.mortal.identity.host == "elsewhere"
+            loan = self.world.lend(key, run_id, late=late)
             if loan is None:
                 raise Transient("every slot is lent", stop_reason="no_slot")
             return SlotAllocation(loan.slot_id, self.world.path(loan.slot_id), loan.generation)
@@ -338,6 +345,7 @@ class NoCredentials:
 
     def found_in(self, content: bytes) -> str | None:
         del content
+        return None
 
     def wipe(self) -> None:
         pass
@@ -378,6 +386,21 @@ class Adapters:
             credentials=NoCredentials(),
             log=ShortLog(),
         )
+
+
+def senders(adapters: Adapters, world: World, mortal: Mortal) -> dict[str, Callable[[Parcel], None]]:
+    """What delivers the outbox: by sink, as the product has them."""
+    registry, pool = adapters.registry(world, mortal), adapters.pool(world, mortal)
+
+    def report(parcel: Parcel) -> None:
+        CALLS[parcel.call](registry, parcel.payload, parcel.item_id, parcel.epoch)
+
+    def release(parcel: Parcel) -> None:
+        loan = loan_of(parcel.payload)
+        assert loan is not None
+        pool.release(loan, run_id=parcel.run_id, key=parcel.payload["key"])
+
+    return {"registry": report, "pool": release}
 
 
 def _result(command: Command, status: Any) -> CommandResult:

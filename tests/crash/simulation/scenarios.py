@@ -7,11 +7,27 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from necrocode.states.task import TaskContext
 from tests.crash.simulation.ports import Answers
 
 BRANCH = "feature/task-sim-1"
 
 REPOSITORY: Mapping[str, bytes] = {"greet.py": b"print('hullo')\n", "notes.txt": b"", "built.txt": b""}
+
+SETTINGS: Mapping[str, Any] = {
+    "max_implementation_attempts": 3,
+    "push": True,
+    "on_branch_exists": "fail",
+    "git_retry_count": 3,
+    "network_retry_count": 3,
+    "retry_initial_seconds": 0,
+    "slot_timeout_seconds": 0,
+    "command_timeout_seconds": 60,
+    "max_output_bytes": 65536,
+    "network": False,
+    "committer_name": "necrocode",
+    "committer_email": "necrocode@example.invalid",
+}
 
 _LOOK = [("read_file", {"path": "greet.py"})]
 _FIX = [("edit_file", {"path": "greet.py", "old_text": "hullo", "new_text": "hello"})]
@@ -45,6 +61,8 @@ class Scenario:
     faults: Mapping[str, int] = field(default_factory=dict)
     #: Services that are down until the run has ended or parked.
     down: frozenset[str] = frozenset()
+    #: Place in the conversation at which services come back.
+    back_at: int | None = None
     #: Whether every slot is lent until the run has parked.
     occupied: bool = False
     #: Whether the pool takes the slot away at the first death.
@@ -64,10 +82,15 @@ class Scenario:
     #: Lines that commands write, each once, to ``notes.txt``.
     lines: tuple[str, ...] = ("once",)
 
-    @property
-    def pushes(self) -> bool:
-        """Whether a branch is to be written."""
-        return self.ends[0] == "completed" and self.settings.get("push", True)
+    def begin(self) -> dict[str, Any]:
+        """What the run is created with."""
+        given = {"task_id": "1", "spec_name": "sim", "title": "Greet", "description": "say hello"}
+        task = TaskContext.model_validate({**given, "repo_url": "sim://repo", **self.task})
+        return {
+            "subject": task.subject,
+            "data": {"task": task.model_dump(mode="json")},
+            "settings": {**SETTINGS, **self.settings},
+        }
 
     @property
     def stops(self) -> bool:
@@ -125,6 +148,7 @@ FLAKY = Scenario(
     },
 )
 DEAF = Scenario("the registry is down", down=frozenset({"registry"}))
+BACK = Scenario("the registry comes back half-way", down=frozenset({"registry"}), back_at=2)
 KEPT = Scenario("the slot cannot be returned", down=frozenset({"pool.release"}))
 STOLEN = Scenario(
     "the loan is lost",
@@ -150,6 +174,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     UNCHANGED,
     FLAKY,
     DEAF,
+    BACK,
     KEPT,
     STOLEN,
     CROWDED,

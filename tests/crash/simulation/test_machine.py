@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import doctest
-from collections.abc import Sequence
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from necrocode.engine import outbox
+from necrocode.engine.driver import Program
 from necrocode.engine.effects import Attempt, Json
+from necrocode.engine.journal import Journal
 from necrocode.engine.lifecycle import Lifecycle, State, Transition, rows
-from necrocode.engine.testing import Rehearsal
+from necrocode.engine.testing import Mortal, Rehearsal, broken_promises
 from necrocode.engine.testing import machine as machines
 from necrocode.engine.testing.machine import machine
 from necrocode.engine.testing.rehearsal import World
+from necrocode.states.lifecycle import LIFECYCLE
+from necrocode.states.program import coding_program
+from tests.crash.simulation.invariants import violations
+from tests.crash.simulation.ports import Adapters, senders
+from tests.crash.simulation.scenarios import PARALLEL, REPOSITORY, RETRIED, SET_UP, SUCCESS
+from tests.crash.simulation.world import World as SimWorld
 
 MIGRATION = Lifecycle(
     name="data-migration",
@@ -47,6 +61,44 @@ MigrationTest = machine(MIGRATION).TestCase
 MigrationTest.settings = BRIEF
 
 
+class Coding(Rehearsal):
+    """The lifecycle of a coding task in the simulated world."""
+
+    #: A slot is a folder, and a folder refuses nobody.
+    fenced = False
+
+    def __init__(self, lifecycle: Lifecycle, choices: Sequence[int]) -> None:
+        super().__init__(lifecycle, choices)
+        self.scenario = (SUCCESS, RETRIED, PARALLEL, SET_UP)[sum(choices) % 4]
+        self.outside = SimWorld(Path(tempfile.mkdtemp(prefix="necrocode-machine-")), dict(REPOSITORY), fate="later")
+        weakref.finalize(self, shutil.rmtree, self.outside.folder, ignore_errors=True)
+
+    def begin(self) -> Mapping[str, Any]:
+        return self.scenario.begin()
+
+    def program(self, mortal: Mortal) -> Program:
+        answers, turns = self.scenario.answers, self.scenario.max_turns
+        return coding_program(Adapters().ports(self.outside, mortal, answers, turns, lambda *_: None))
+
+    def outage(self, down: bool) -> None:
+        self.outside.down = {"registry", "artifacts", "pool", "llm"} if down else set()
+
+    def violations(self, journal: Journal, run_id: str) -> Iterator[str]:
+        yield from broken_promises(journal, {self.lifecycle.name: self.lifecycle})
+        if journal.run(run_id).status != "closed":
+            return
+        mortal = Mortal()
+        _, left = outbox.deliver(journal, senders(Adapters(), self.outside, mortal))
+        yield from (f"{parcel.call} cannot be delivered: {parcel.last_error}" for parcel in left)
+        self.outside.late_supervisors_wake()
+        # It may be stopped at any time, and parked, which gives up the command that is under way.
+        yield from violations(self.outside, self.scenario, journal, cancelled=True, parked=True, ends_anyhow=True)
+
+
+CodingTest = machine(LIFECYCLE, Coding).TestCase
+CodingTest.settings = settings(BRIEF, max_examples=10, stateful_step_count=40)
+
+
 def test_the_example_in_the_documentation_runs() -> None:
     tested = doctest.testmod(machines)
     assert tested.attempted > 3
@@ -58,6 +110,7 @@ class Forgetful(World):
 
     def find(self, attempt: Attempt) -> Json | None:
         del attempt
+        return None
 
 
 def test_a_world_that_forgets_what_it_did_is_found_out() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from necrocode.engine import outbox
-from necrocode.engine.driver import Driver, Program
+from necrocode.engine.driver import Driver
 from necrocode.engine.entry import Entry
 from necrocode.engine.errors import LeaseHeld, StopTriggered
 from necrocode.engine.journal import Journal
@@ -22,12 +22,10 @@ from necrocode.engine.runs import RunRecord
 from necrocode.engine.stop import StopToken
 from necrocode.engine.testing import Death, Moment, Mortal, Place, Plan, never
 from necrocode.states.lifecycle import LIFECYCLE
-from necrocode.states.loan import loan_of
 from necrocode.states.program import coding_program
 from necrocode.states.recovery import IN_SLOT
-from necrocode.states.reports import CALLS
-from necrocode.states.task import TaskContext
-from tests.crash.simulation.ports import Adapters
+from tests.crash.simulation.invariants import violations
+from tests.crash.simulation.ports import Adapters, senders
 from tests.crash.simulation.scenarios import BRANCH, DEADLINE, REPOSITORY, Scenario
 from tests.crash.simulation.world import Fate, World, files_of
 
@@ -35,23 +33,6 @@ HOUR = timedelta(hours=1)
 
 LIVES = 8
 """A run that is left alone must end within this many resumptions."""
-
-SETTINGS: Mapping[str, Any] = {
-    "max_implementation_attempts": 3,
-    "push": True,
-    "on_branch_exists": "fail",
-    "git_retry_count": 3,
-    "network_retry_count": 3,
-    "retry_initial_seconds": 0,
-    "slot_timeout_seconds": 0,
-    "command_timeout_seconds": 60,
-    "max_output_bytes": 65536,
-    "network": False,
-    "committer_name": "necrocode",
-    "committer_email": "necrocode@example.invalid",
-}
-
-ProgramOf = Callable[[Any], Program]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +92,8 @@ class Trial:
         self.world = World(self.folder / "world", dict(REPOSITORY), fate=schedule.fate, duplicates=schedule.duplicates)
         self.world.down |= scenario.down
         self.world.faults.update(scenario.faults)
-        self.theirs = self.world.somebody_pushes(BRANCH) if scenario.taken else None
+        if scenario.taken:
+            self.world.theirs = self.world.somebody_pushes(BRANCH)
         if scenario.occupied:
             self.world.occupy()
         self.result = Result(scenario, schedule)
@@ -123,13 +105,13 @@ class Trial:
 
     def run(self) -> Result:
         """Live through it; then everything is looked at."""
-        from tests.crash.simulation.invariants import violations
-
         found = self.result.violations
         try:
             self._live_through()
             with self._outside() as journal:
-                found += violations(self, journal)
+                found += violations(
+                    self.world, self.scenario, journal, cancelled=self.asked_to_cancel, parked=bool(self.parked)
+                )
         except AssertionError as error:
             found.append(f"liveness: {error}")
         except Exception as error:  # noqa: BLE001 - a process that fails so is a finding, not the end of a campaign
@@ -189,21 +171,14 @@ class Trial:
             self.driver = before
 
     def _create(self, journal: Journal) -> RunRecord:
-        task = TaskContext.model_validate(
-            {"task_id": "1", "spec_name": "sim", "title": "Greet", "description": "say hello", "repo_url": "sim://repo"}
-            | dict(self.scenario.task)
-        )
-        return journal.create(
-            LIFECYCLE,
-            subject=task.subject,
-            data={"task": task.model_dump(mode="json")},
-            settings={**SETTINGS, **self.scenario.settings},
-            deadline_at=datetime.now(UTC) + DEADLINE if self.scenario.deadline_at is not None else None,
-        )
+        begun = self.scenario.begin()
+        if self.scenario.deadline_at is not None:
+            begun["deadline_at"] = datetime.now(UTC) + DEADLINE
+        return journal.create(LIFECYCLE, **begun)
 
     def _take_over(self) -> None:
         """Another process takes the run from the one that is paused, and drives it as far as it goes."""
-        mortal = Mortal()
+        mortal, self.world.superseded = Mortal(), True
         with mortal.journal(self.path, durability="process-crash") as journal:
             run = self._drive(journal, mortal, take_over=True)
             for _ in range(LIVES):
@@ -253,6 +228,8 @@ class Trial:
 
     def _heard(self, position: int, stop: StopToken) -> None:
         """Called while the model is asked: now the user cancels, or the deadline comes."""
+        if position == self.scenario.back_at:
+            self.world.down.clear()
         if position == self.scenario.deadline_at:
             while stop.signal is None:
                 stop.wait(timedelta(seconds=0.02))
@@ -269,7 +246,7 @@ class Trial:
             mortal = Mortal(plan if self.result.died_at else never)
             try:
                 with mortal.journal(self.path, durability="process-crash") as journal:
-                    _, left = outbox.deliver(journal, self._senders(mortal))
+                    _, left = outbox.deliver(journal, senders(self.adapters, self.world, mortal))
             except Death:
                 self.path = self._fresh()
                 mortal.remains(self.path)
@@ -279,19 +256,6 @@ class Trial:
             self.result.violations += [
                 f"outbox: {parcel.call} was not delivered: {parcel.last_error}" for parcel in left
             ]
-
-    def _senders(self, mortal: Mortal) -> dict[str, Callable[[Any], None]]:
-        registry, pool = self.adapters.registry(self.world, mortal), self.adapters.pool(self.world, mortal)
-
-        def report(parcel: outbox.Parcel) -> None:
-            CALLS[parcel.call](registry, parcel.payload, parcel.item_id, parcel.epoch)
-
-        def release(parcel: outbox.Parcel) -> None:
-            loan = loan_of(parcel.payload)
-            assert loan is not None
-            pool.release(loan, run_id=parcel.run_id, key=parcel.payload["key"])
-
-        return {"registry": report, "pool": release}
 
     # --- what is looked at on the way ---
 

@@ -47,6 +47,8 @@ class Loan:
     key: str
     run_id: str
     ended_by: str | None = None
+    #: Whether whoever asked for it had been superseded.
+    late: bool = False
 
 
 @dataclass(slots=True)
@@ -76,13 +78,18 @@ class World:
     faults: Counter[str] = field(default_factory=Counter)
     #: Whether the network delivers reports twice.
     duplicates: bool = False
+    #: Whether a paused process was superseded.
+    superseded: bool = False
 
     trees: dict[str, Files] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     receives: list[Receive] = field(default_factory=list)
+    #: Somebody else's commit that must stay at the tip of its branch.
+    theirs: str | None = None
 
-    status: str | None = None
+    #: By idempotency key, in the order in which they came.
+    statuses: dict[str, str] = field(default_factory=dict)
     #: The highest that a report came with.
     epoch: int = 0
     events: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -156,7 +163,7 @@ class World:
         """The loan of a slot that has not ended."""
         return next((loan for loan in self.loans if loan.slot_id == slot_id and loan.ended_by is None), None)
 
-    def lend(self, key: str, run_id: str) -> Loan | None:
+    def lend(self, key: str, run_id: str, *, late: bool = False) -> Loan | None:
         """The loan with this key, a new one if there is none, ``None`` if no slot is free."""
         for loan in self.loans:
             if loan.key == key and loan.ended_by is None:
@@ -165,7 +172,7 @@ class World:
             slot_id = f"slot-{number}"
             if self.lent(slot_id) is None:
                 generation = 1 + sum(loan.slot_id == slot_id for loan in self.loans)
-                self.loans.append(Loan(slot_id, generation, key, run_id))
+                self.loans.append(Loan(slot_id, generation, key, run_id, late=late))
                 return self.loans[-1]
         return None
 
@@ -241,6 +248,12 @@ class World:
             command.output += f"no {text} in {name}\n"
 
     # --- the registry ---
+
+    @property
+    def status(self) -> str | None:
+        """The task's status: a `running` that comes late does not undo an end."""
+        told = list(self.statuses.values())
+        return next((status for status in reversed(told) if status != "running"), told[-1] if told else None)
 
     def refuse_older(self, epoch: int) -> None:
         """Raise :class:`EnvironmentFault` for a report of an epoch that was superseded."""

@@ -1,0 +1,104 @@
+"""A small size of the campaign: every death of a few scenarios, a sample of pairs and of chance, every control."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from itertools import islice
+
+import pytest
+
+from necrocode.engine.testing import Moment
+from tests.crash.simulation.campaign import campaign
+from tests.crash.simulation.controls import CONTROLS, Control, caught
+from tests.crash.simulation.scenarios import (
+    CANCELLED_DEAD,
+    CROWDED,
+    DEAF,
+    FAILED,
+    FLAKY,
+    MUTE,
+    SCENARIOS,
+    SUCCESS,
+    TAKEN,
+    Scenario,
+)
+from tests.crash.simulation.schedules import MOMENTS, pairs, places, random_schedules, singles
+from tests.crash.simulation.trial import Schedule, Trial, undisturbed
+
+named = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+
+
+def violations(scenario: Scenario, schedules: Iterable[Schedule]) -> tuple[int, list[str]]:
+    """How many died, and everything that did not hold."""
+    deaths, found = 0, list[str]()
+    for schedule in schedules:
+        result = Trial(scenario, schedule).run()
+        deaths += len(result.died_at)
+        found += [f"{schedule}: {words}" for words in result.violations]
+    return deaths, found
+
+
+@named
+def test_a_life_without_faults_ends_as_it_must(scenario: Scenario) -> None:
+    crossings = undisturbed(scenario)
+    assert len(crossings) > 90
+    assert {kind for kind, _ in crossings} == {"statement", "commit", "call"}
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("scenario", [TAKEN, CROWDED, MUTE], ids=lambda scenario: scenario.name)
+def test_a_death_at_any_place_changes_nothing(scenario: Scenario, part: int) -> None:
+    # In four parts, so that they can be tried side by side.
+    every = list(islice(singles(undisturbed(scenario)), part, None, 4))
+    deaths, found = violations(scenario, every)
+    assert not found
+    assert deaths >= 0.95 * len(every)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("scenario", [SUCCESS, FAILED, FLAKY, DEAF, MUTE, CROWDED], ids=lambda scenario: scenario.name)
+def test_a_death_at_any_call_outside_changes_nothing(scenario: Scenario, moment: Moment) -> None:
+    crossings = undisturbed(scenario)
+    every = [
+        Schedule((cut,), fate="later")
+        for cut in places(crossings)
+        if cut.moment == moment and crossings[cut.number - 1][0] == "call"
+    ]
+    deaths, found = violations(scenario, every)
+    assert not found
+    # A call that fails has no place during it, and some have fewer steps than are tried.
+    assert deaths >= (0.5 if moment == "during" else 1) * len(every)
+
+
+@named
+def test_deaths_during_recovery_change_nothing(scenario: Scenario) -> None:
+    deaths, found = violations(scenario, islice(pairs(undisturbed(scenario), random.Random(7)), 8))
+    assert not found
+    assert deaths >= 8
+
+
+@named
+def test_many_deaths_and_processes_that_wake_too_late_change_nothing(scenario: Scenario) -> None:
+    schedules = random_schedules(scenario, undisturbed(scenario), random.Random(11))
+    deaths, found = violations(scenario, islice(schedules, 5))
+    assert not found
+    assert deaths >= 5
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
+def test_a_broken_variant_is_caught_every_time(control: Control) -> None:
+    schedules, found = caught(control)
+    assert schedules
+    assert found == schedules
+
+
+def test_there_are_enough_broken_variants() -> None:
+    assert len({control.name for control in CONTROLS}) >= 15
+
+
+def test_a_campaign_counts_what_it_did() -> None:
+    tally = campaign(30, seed=3, jobs=1, scenarios=[CANCELLED_DEAD])
+    told = tally.to_json()
+    assert told["deaths"] == sum(told["by_place"].values()) == sum(told["by_scenario"].values()) >= 30
+    assert told["violations"] == []
