@@ -28,6 +28,9 @@ from necrocode.engine.testing.rehearsal import Rehearsal
 
 HOUR = timedelta(hours=1)
 
+#: Some steps are to end close by, and some far on.
+PLACES = st.one_of(st.integers(1, 12), st.integers(1, 400))
+
 LIVES = 12
 """A run that is left alone must end within this many resumptions."""
 
@@ -104,7 +107,7 @@ class _LifecycleMachine(RuleBasedStateMachine):
 
     # --- what happens ---
 
-    @rule(places=st.integers(1, 40))
+    @rule(places=PLACES)
     @precondition(lambda self: not any(held.writing for held in self.paused))
     def step(self, places: int) -> None:
         if self.current is None:
@@ -131,7 +134,7 @@ class _LifecycleMachine(RuleBasedStateMachine):
         self.paused.append(self.current)
         self.current = None
 
-    @rule(places=st.integers(1, 40))
+    @rule(places=PLACES)
     @precondition(lambda self: self.paused and not (self.current and self.current.writing))
     def wake(self, places: int) -> None:
         held = self.paused.pop(0)

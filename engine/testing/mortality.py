@@ -80,7 +80,6 @@ class Mortal:
         self._step = 0
         self._path: Path | None = None
         self._remains: Image = {}
-        self._remains_here: Callable[[], Image] = self.image
         #: Crossings so far.
         self.crossings = 0
         #: Places passed so far, the one it died at included.
@@ -164,17 +163,12 @@ class Mortal:
         """Bytes in the journal's write-ahead log now."""
         return log_size_of(self._path) if self._path is not None else 0
 
-    def leave(self, to: Path) -> None:
-        """For a plan that looks on: write what a death at the present place would leave of the journal."""
-        lay_out(self._remains_here(), to)
-
     def _pass(self, moment: Moment, remains: Callable[[], Image] | None = None) -> None:
         assert self._crossing is not None
         self.places += 1
         place = Place(*self._crossing, moment, self._step if moment == "during" else 0)
-        self._remains_here = remains or self.image
         if self._plan(place):
-            self._remains = self._remains_here()
+            self._remains = (remains or self.image)()
             self.died_at = place
             self.check()
 

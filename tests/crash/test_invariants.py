@@ -15,7 +15,7 @@ from typing import TypeAlias
 import pytest
 
 from necrocode.demo.stage import git
-from tests.crash import invariants
+from tests.crash import invariants, stores
 from tests.crash.invariants import violations
 from tests.crash.scenarios import FAILED, SLEEPY
 from tests.crash.scene import Scene
@@ -248,11 +248,11 @@ DAMAGES: dict[str, tuple[Damage, Callable[[Scene], Iterator[str]]]] = {
     "a runner left": (a_runner_left, invariants.nothing_runs_on),
     "a command's folder left": (a_command_folder_left, invariants.nothing_runs_on),
     "a store half made": (a_half_made_store, invariants.nothing_is_left_half_made),
-    "a branch written again": (a_branch_written_again, invariants.branches_are_written_once),
-    "another branch": (another_branch, invariants.branches_are_written_once),
-    "a line lost": (a_line_lost, invariants.branches_are_written_once),
-    "a file too many": (a_file_too_many, invariants.branches_are_written_once),
-    "a lost object": (a_lost_object, invariants.stores_are_sound),
+    "a branch written again": (a_branch_written_again, stores.branches_are_written_once),
+    "another branch": (another_branch, stores.branches_are_written_once),
+    "a line lost": (a_line_lost, stores.branches_are_written_once),
+    "a file too many": (a_file_too_many, stores.branches_are_written_once),
+    "a lost object": (a_lost_object, stores.stores_are_sound),
     "a second end reported": (
         sql(
             "services.db",

@@ -85,7 +85,8 @@ def parcels_of_their_time() -> Iterator[None]:
 
     def waiting(journal: Journal, *args: Any) -> list[Parcel]:
         with journal.database.read() as connection:
-            left_in = dict(connection.exec_driver_sql("SELECT item_id, epoch FROM outbox").fetchall())
+            rows = connection.exec_driver_sql("SELECT item_id, epoch FROM outbox").fetchall()
+        left_in: dict[str, int] = {row[0]: row[1] for row in rows}
         return [replace(parcel, epoch=left_in[parcel.item_id]) for parcel in real(journal, *args)]
 
     with swapped(outbox, "waiting", waiting):

@@ -273,7 +273,12 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "the registry does not check the epoch",
-        lambda: [Schedule(pause=Upon("registry.status", "before", 1), duplicates=twice) for twice in (False, True)],
+        lambda: [
+            Schedule(pause=Upon(f"registry.{call}", "before", 1), duplicates=twice)
+            for call in ("status", "event")
+            for twice in (False, True)
+        ],
+        scenario=CANCELLED_DEAD,
         adapters=Adapters(registry=breaking.CarelessRegistry),
     ),
     Control(

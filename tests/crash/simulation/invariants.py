@@ -181,6 +181,12 @@ def the_registry_was_told_once(after: Aftermath) -> Iterator[str]:
         yield f"ended as {after.run.state}, the task's status is {after.world.status}"
 
 
+def nothing_old_is_reported(after: Aftermath) -> Iterator[str]:
+    """No report was taken from a process whose successor had reported already."""
+    if after.world.epochs != sorted(after.world.epochs):
+        yield f"reports were taken in the order of the epochs {after.world.epochs}"
+
+
 def artifacts_are_kept(after: Aftermath) -> Iterator[str]:
     """Every artifact that the run names is there, and was reported once."""
     there = {artifact.uri for artifact, _ in after.world.artifacts.values()}
@@ -247,6 +253,7 @@ INVARIANTS: tuple[Callable[[Aftermath], Iterator[str]], ...] = (
     the_branch_is_written_once,
     the_commit_has_the_work,
     the_registry_was_told_once,
+    nothing_old_is_reported,
     artifacts_are_kept,
     answers_are_bought_once,
     commands_ran_once,

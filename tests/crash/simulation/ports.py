@@ -80,6 +80,7 @@ class SimRegistry(Reach):
                 if key not in self.world.statuses:
                     self.fence(epoch)
                     self.world.statuses[key] = status
+                    self.world.epochs.append(epoch)
 
     def add_event(
         self,
@@ -98,6 +99,7 @@ class SimRegistry(Reach):
                 if key not in self.world.events:
                     self.fence(epoch)
                     self.world.events[key] = (event_type, dict(data))
+                    self.world.epochs.append(epoch)
 
     def add_artifact(self, task_id: str, spec_name: str, artifact: Artifact, *, key: str, epoch: int) -> None:
         del task_id, spec_name
@@ -105,6 +107,7 @@ class SimRegistry(Reach):
             if key not in self.world.reported:
                 self.fence(epoch)
                 self.world.reported[key] = artifact
+                self.world.epochs.append(epoch)
 
 
 class SimPool(Reach):

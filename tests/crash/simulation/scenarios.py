@@ -69,7 +69,7 @@ class Scenario:
     stolen: bool = False
     #: Place in the conversation at which somebody asks for a cancel.
     cancel_at: int | None = None
-    #: Whether a cancel is asked for at the first death.
+    #: Whether a cancel is asked for at the first death, or while the first process is paused.
     cancel_dead: bool = False
     #: Place in the conversation at which the deadline comes.
     deadline_at: int | None = None
@@ -99,7 +99,7 @@ class Scenario:
 
 
 _TEST = "check greet.py hello"
-DEADLINE = timedelta(milliseconds=150)
+DEADLINE = timedelta(milliseconds=60)
 
 SUCCESS = Scenario("success", task={"test_commands": [_TEST]})
 RETRIED = Scenario(

@@ -178,6 +178,7 @@ class Trial:
 
     def _take_over(self) -> None:
         """Another process takes the run from the one that is paused, and drives it as far as it goes."""
+        self._perhaps_cancel()
         mortal, self.world.superseded = Mortal(), True
         with mortal.journal(self.path, durability="process-crash") as journal:
             run = self._drive(journal, mortal, take_over=True)
@@ -214,6 +215,9 @@ class Trial:
         self.world.time_passes()
         if self.scenario.stolen and len(self.result.died_at) == 1:
             self.world.steal()
+        self._perhaps_cancel()
+
+    def _perhaps_cancel(self) -> None:
         if self.scenario.cancel_dead and not self.asked_to_cancel:
             with self._outside() as journal:
                 for run in journal.runs():

@@ -90,8 +90,10 @@ class World:
 
     #: By idempotency key, in the order in which they came.
     statuses: dict[str, str] = field(default_factory=dict)
-    #: The highest that a report came with.
+    #: The highest epoch that a report came with.
     epoch: int = 0
+    #: Epochs of the reports that were taken, in order.
+    epochs: list[int] = field(default_factory=list)
     events: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     reported: dict[str, Artifact] = field(default_factory=dict)
     artifacts: dict[str, tuple[Artifact, bytes]] = field(default_factory=dict)
