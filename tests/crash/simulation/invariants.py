@@ -112,7 +112,9 @@ def slots_are_given_back_once(after: Aftermath) -> Iterator[str]:
         if loan.ended_by is None and not loan.late:
             yield f"{loan.slot_id} is still lent to {loan.run_id}"
     ours = [loan for loan in after.world.loans if loan.run_id == after.run.run_id and not loan.late]
-    again = sum(effect.claims for effect in after.named("slot.call_back"))
+    # A tenure that was called back is lent once more if the run goes on after all, or if a death cut the call-back off.
+    called_back = after.named("slot.call_back")
+    again = sum(effect.claims + bool((effect.outcome or {}).get("slot_id")) for effect in called_back)
     for key, times in Counter(loan.key for loan in ours).items():
         stolen = sum(loan.key == key and loan.ended_by == "stolen" for loan in after.world.loans)
         if times > 1 + again + stolen:

@@ -15,7 +15,7 @@ from necrocode.engine.errors import Superseded, TaskError, Transient
 from necrocode.engine.outbox import Parcel
 from necrocode.engine.retry import RetryPolicy
 from necrocode.engine.stop import StopToken
-from necrocode.engine.testing import Mortal
+from necrocode.engine.testing import Death, Mortal
 from necrocode.states.loan import loan_of
 from necrocode.states.ports import (
     Artifact,
@@ -55,6 +55,18 @@ class Reach:
             self.world.answer(name)
             yield
 
+    def send(self, name: str, deliver: Callable[[], object], *, times: int = 1) -> None:
+        """One message. If its sender dies on it, it may still be on its way."""
+        self.mortal.check()
+        try:
+            with self.crossing(name):
+                for _ in range(times):
+                    deliver()
+        except Death:
+            if self.world.delays:
+                self.world.in_flight.append(deliver)
+            raise
+
 
 class SimRegistry(Reach):
     """The port ``TaskRegistry``."""
@@ -75,12 +87,14 @@ class SimRegistry(Reach):
         epoch: int,
     ) -> None:
         del task_id, spec_name, metadata, at
-        with self.crossing("registry.status"):
-            for _ in range(1 + self.world.duplicates):
-                if key not in self.world.statuses:
-                    self.fence(epoch)
-                    self.world.statuses[key] = status
-                    self.world.epochs.append(epoch)
+
+        def arrive() -> None:
+            if key not in self.world.statuses:
+                self.fence(epoch)
+                self.world.statuses[key] = status
+                self.world.epochs.append(epoch)
+
+        self.send("registry.status", arrive, times=1 + self.world.duplicates)
 
     def add_event(
         self,
@@ -94,20 +108,25 @@ class SimRegistry(Reach):
         epoch: int,
     ) -> None:
         del task_id, spec_name, at
-        with self.crossing("registry.event"):
-            for _ in range(1 + self.world.duplicates):
-                if key not in self.world.events:
-                    self.fence(epoch)
-                    self.world.events[key] = (event_type, dict(data))
-                    self.world.epochs.append(epoch)
+
+        def arrive() -> None:
+            if key not in self.world.events:
+                self.fence(epoch)
+                self.world.events[key] = (event_type, dict(data))
+                self.world.epochs.append(epoch)
+
+        self.send("registry.event", arrive, times=1 + self.world.duplicates)
 
     def add_artifact(self, task_id: str, spec_name: str, artifact: Artifact, *, key: str, epoch: int) -> None:
         del task_id, spec_name
-        with self.crossing("registry.artifact"):
+
+        def arrive() -> None:
             if key not in self.world.reported:
                 self.fence(epoch)
                 self.world.reported[key] = artifact
                 self.world.epochs.append(epoch)
+
+        self.send("registry.artifact", arrive)
 
 
 class SimPool(Reach):
@@ -222,9 +241,12 @@ class SimWorkspace(Reach):
 
     def push(self, request: PushRequest) -> None:
         """Harsher than the port: a commit that is there already is refused like any other, so one has to ask first."""
-        with self.crossing("git.push"):
+
+        def arrive() -> None:
             if not self.world.receive(request.branch, request.commit, request.expected):
                 raise TaskError(f"{request.branch} is not {request.expected}", stop_reason="branch_exists")
+
+        self.send("git.push", arrive)
 
     def remote_branch(self, branch: str) -> str | None:
         with self.crossing("git.remote_branch"):

@@ -46,7 +46,8 @@ def pairs(crossings: Crossings, chance: random.Random) -> Iterator[Schedule]:
         for kind in kinds:
             # Most of what a recovery does comes within its first crossings.
             second = Cut(1 + int(chance.triangular(0, 90, 25)), chance.choice(MOMENTS))
-            yield Schedule((chance.choice(by_name[kind]), second), fate=chance.choice(FATES))
+            delays = chance.random() < 0.3
+            yield Schedule((chance.choice(by_name[kind]), second), fate=chance.choice(FATES), delays=delays)
 
 
 def random_schedules(scenario: Scenario, crossings: Crossings, chance: random.Random) -> Iterator[Schedule]:
@@ -58,7 +59,8 @@ def random_schedules(scenario: Scenario, crossings: Crossings, chance: random.Ra
             yield Schedule(pause=pause, fate=chance.choice(FATES), duplicates=chance.random() < 0.5)
         else:
             deaths = (Cut(_far(chance), chance.choice(MOMENTS)) for _ in range(chance.randint(3, 12)))
-            yield Schedule(tuple(deaths), fate=chance.choice(FATES), duplicates=chance.random() < 0.5)
+            twice, late = chance.random() < 0.5, chance.random() < 0.5
+            yield Schedule(tuple(deaths), fate=chance.choice(FATES), duplicates=twice, delays=late)
 
 
 def _far(chance: random.Random) -> int:

@@ -10,8 +10,9 @@ import pytest
 
 from necrocode.engine.testing import Moment
 from tests.crash.simulation.campaign import campaign
-from tests.crash.simulation.controls import CONTROLS, Control, caught
+from tests.crash.simulation.controls import CONTROLS, Control, Upon, caught
 from tests.crash.simulation.scenarios import (
+    BRANCH,
     CANCELLED_DEAD,
     CROWDED,
     DEAF,
@@ -25,6 +26,7 @@ from tests.crash.simulation.scenarios import (
 )
 from tests.crash.simulation.schedules import MOMENTS, pairs, places, random_schedules, singles
 from tests.crash.simulation.trial import Schedule, Trial, undisturbed
+from tests.crash.simulation.world import World
 
 named = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 
@@ -91,6 +93,16 @@ def test_a_broken_variant_is_caught_every_time(control: Control) -> None:
     schedules, found = caught(control)
     assert schedules
     assert found == schedules
+
+
+@pytest.mark.xfail(strict=True, reason="the port cannot say whether a branch holds a commit below its tip")
+def test_a_push_in_doubt_that_somebody_built_on_is_found() -> None:
+    def somebody_builds_on_it(world: World) -> None:
+        world.somebody_pushes(BRANCH)
+
+    meanwhile = ((Upon("git.push", "after"), somebody_builds_on_it),)
+    _, found = violations(SUCCESS, [Schedule((Upon("git.push", "after"),), meanwhile=meanwhile)])
+    assert not found
 
 
 def test_there_are_enough_broken_variants() -> None:

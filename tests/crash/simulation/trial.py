@@ -59,12 +59,17 @@ class Schedule:
     pause: Plan | None = None
     fate: Fate = "soon"
     duplicates: bool = False
+    delays: bool = False
     #: At a place: something that the world does then.
     meanwhile: tuple[tuple[Plan, Callable[[World], object]], ...] = ()
 
     def __str__(self) -> str:
         paused = f", paused {self.pause}" if self.pause else ""
-        return f"[{', '.join(map(str, self.deaths))}]{paused}, commands {self.fate}" + ", duplicates" * self.duplicates
+        return (
+            f"[{', '.join(map(str, self.deaths))}]{paused}, commands {self.fate}"
+            + ", duplicates" * self.duplicates
+            + ", delays" * self.delays
+        )
 
 
 @dataclass
@@ -87,9 +92,11 @@ class Trial:
         self.scenario, self.schedule, self.adapters = scenario, schedule, adapters
         self.folder = _folder()
         #: Each life finds the journal in a file of its own: whatever a dead one left open is no concern of the next.
+        self._onlooker: Journal | None = None
         self.path = self._fresh()
         shutil.copyfile(_blank(), self.path)
         self.world = World(self.folder / "world", dict(REPOSITORY), fate=schedule.fate, duplicates=schedule.duplicates)
+        self.world.delays = schedule.delays
         self.world.down |= scenario.down
         self.world.faults.update(scenario.faults)
         if scenario.taken:
@@ -97,7 +104,6 @@ class Trial:
         if scenario.occupied:
             self.world.occupy()
         self.result = Result(scenario, schedule)
-        self.driver: Driver | None = None
         #: What the journal said was on disk last: sequence number and hash.
         self.acknowledged: tuple[str, int, str] | None = None
         self.parked: list[str] = []
@@ -108,23 +114,28 @@ class Trial:
         found = self.result.violations
         try:
             self._live_through()
-            with self._outside() as journal:
-                found += violations(
-                    self.world, self.scenario, journal, cancelled=self.asked_to_cancel, parked=bool(self.parked)
-                )
+            found += violations(
+                self.world, self.scenario, self._outside(), cancelled=self.asked_to_cancel, parked=bool(self.parked)
+            )
         except AssertionError as error:
             found.append(f"liveness: {error}")
         except Exception as error:  # noqa: BLE001 - a process that fails so is a finding, not the end of a campaign
             found.append(f"error: {type(error).__name__}: {error}")
+        finally:
+            self._close()
         return self.result
 
     # --- processes ---
 
     def _live_through(self) -> None:
         for number, plan in enumerate(self.schedule.deaths):
-            if self._live(plan, first=number == 0) is not None:
+            run = self._live(plan, first=number == 0)
+            if run is None:
+                self._between()
+            elif run.status == "closed":
                 break
-            self._between()
+            else:
+                self._mend()
         lives = 0
         while (run := self._live(never, first=not self.schedule.deaths and lives == 0)) is None or (
             run.status != "closed"
@@ -134,10 +145,11 @@ class Trial:
             self._mend()
         self._mend()
         self._deliver()
+        self.world.arrive()
         self.world.late_supervisors_wake()
 
     def _live(self, plan: Plan, *, first: bool = False) -> RunRecord | None:
-        """One process, as far as it gets; ``None`` if it died. It is parked as poison at worst, and forced then."""
+        """One process, as far as it gets; ``None`` if it died. A run that was parked as poison is forced."""
         mortal = Mortal(self._looking_on(plan, first=first), elsewhere=first and self.schedule.pause is not None)
         self._now = mortal
         try:
@@ -156,19 +168,14 @@ class Trial:
         run = runs[0] if runs else self._create(journal)
         if run.status == "parked":
             self._note_parking(run)
-        ports = self.adapters.ports(
-            self.world, mortal, self.scenario.answers, self.scenario.max_turns, lambda *heard: self._heard(*heard)
-        )
+        ports = self.adapters.ports(self.world, mortal, self.scenario.answers, self.scenario.max_turns, self._heard)
         driver = Driver(journal, coding_program(ports), observer=self._observe, heartbeat=HOUR, ttl=timedelta(0))
-        before, self.driver = self.driver, driver
         try:
-            return driver.drive(run.run_id, take_over=take_over, force=True)
+            return driver.drive(run.run_id, take_over=take_over, force=run.stop_reason == "poison")
         except LeaseHeld:
             if self.result.paused_at is None:
                 raise
             return journal.run(run.run_id)
-        finally:
-            self.driver = before
 
     def _create(self, journal: Journal) -> RunRecord:
         begun = self.scenario.begin()
@@ -219,10 +226,9 @@ class Trial:
 
     def _perhaps_cancel(self) -> None:
         if self.scenario.cancel_dead and not self.asked_to_cancel:
-            with self._outside() as journal:
-                for run in journal.runs():
-                    journal.request_cancel(run.run_id)
-                    self.asked_to_cancel = True
+            for run in self._outside().runs():
+                self._outside().request_cancel(run.run_id)
+                self.asked_to_cancel = True
 
     def _mend(self) -> None:
         """Whatever was broken works again."""
@@ -238,14 +244,16 @@ class Trial:
             while stop.signal is None:
                 stop.wait(timedelta(seconds=0.02))
         if position == self.scenario.cancel_at:
-            with self._outside() as journal:
-                journal.request_cancel(journal.runs()[0].run_id)
+            journal = self._outside()
+            journal.request_cancel(journal.runs()[0].run_id)
             self.asked_to_cancel = True
             # What the heart would hear within its interval.
             stop.stop(StopTriggered("cancel", "cancelled on request", stop_reason="cancelled"))
 
     def _deliver(self) -> None:
         """Somebody delivers what waits in the outbox, dies once in the midst of it, and somebody delivers the rest."""
+        if not outbox.waiting(self._outside()):
+            return
         for plan in (Cut(14), never):
             mortal = Mortal(plan if self.result.died_at else never)
             try:
@@ -279,9 +287,8 @@ class Trial:
 
     def _compare_resumed(self, entry: Entry) -> None:
         """Before a handler goes on, the slot has the last recorded snapshot, unless a command is to be adopted."""
-        with self._outside() as journal:
-            entries = list(journal.entries(entry.run_id))
-            payloads = [(each, journal.payload(each)) for each in entries]
+        journal = self._outside()
+        payloads = [(each, journal.payload(each)) for each in journal.entries(entry.run_id)]
         open_commands, tree = set[tuple[Any, Any]](), None
         for each, payload in payloads:
             place = (payload.get("visit"), payload.get("ordinal"))
@@ -317,13 +324,21 @@ class Trial:
         self.result.violations.append(words)
 
     def _fresh(self) -> Path:
+        self._close()
         for file in self.folder.glob("journal-*"):
             file.unlink()
         return self.folder / f"journal-{next(_numbers)}.db"
 
     def _outside(self) -> Journal:
-        """The journal as somebody else opens it."""
-        return Journal(self.path, durability="process-crash")
+        """The journal as somebody else has it open."""
+        if self._onlooker is None:
+            self._onlooker = Journal(self.path, durability="process-crash")
+        return self._onlooker
+
+    def _close(self) -> None:
+        if self._onlooker is not None:
+            self._onlooker.close()
+            self._onlooker = None
 
 
 _numbers = count(1)

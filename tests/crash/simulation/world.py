@@ -6,12 +6,13 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from necrocode.engine.errors import EnvironmentFault, Transient
+from necrocode.engine.errors import EngineError, EnvironmentFault, Transient
 from necrocode.states.ports import Artifact
 
 Files: TypeAlias = dict[str, bytes]
@@ -78,6 +79,9 @@ class World:
     faults: Counter[str] = field(default_factory=Counter)
     #: Whether the network delivers reports twice.
     duplicates: bool = False
+    #: Whether what a process was about to send when it died arrives all the same, when nobody expects it any more.
+    delays: bool = False
+    in_flight: list[Callable[[], object]] = field(default_factory=list)
     #: Whether a paused process was superseded.
     superseded: bool = False
 
@@ -122,6 +126,13 @@ class World:
         if self.faults[call] > 0:
             self.faults[call] -= 1
             raise Transient(f"{call}: failed")
+
+    def arrive(self) -> None:
+        """What was in flight arrives; nobody hears whether it was refused."""
+        for deliver in self.in_flight:
+            with suppress(EngineError):
+                deliver()
+        self.in_flight.clear()
 
     # --- trees and commits ---
 
