@@ -45,7 +45,7 @@ def test_a_crowd_of_processes_makes_one_journal(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for n in range(12)
+        for n in range(50)
     ]
     for process in crowd:
         assert process.stdin is not None
@@ -211,14 +211,14 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(open_journal: OpenJourn
 
 
 def test_a_journal_locked_by_another_process_is_waited_for_and_then_said(open_journal: OpenJournal) -> None:
-    journal = open_journal(lock_timeout=timedelta(seconds=0.3))
+    journal = open_journal(lock_timeout=timedelta(seconds=0.8))
     workshop = Workshop(journal)
     other = sqlite3.connect(journal.path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     begun = time.monotonic()
     with pytest.raises(JournalUnavailable, match="locked by another process"):
         workshop.drive(lambda _: None)
-    assert 0.25 < time.monotonic() - begun < 5
+    assert time.monotonic() - begun > 0.7
     assert workshop.run.status == "live", "reading goes on"
     release = threading.Timer(0.1, lambda: other.execute("ROLLBACK"))
     release.start()

@@ -159,7 +159,7 @@ def test_a_dead_holder_is_followed_at_once(workshop: Workshop) -> None:
     begun = time.monotonic()
     run = workshop.drive(lambda ctx: [ctx.effect("first", Calls()), ctx.effect("deadly", Calls())])
     assert run.data["result"] == [1, "done 1"]
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 15, "a heartbeat would be waited for twice as long"
     assert [payload["after_death"] for payload in workshop.payloads("lease", "claimed")] == [False, True]
 
 
@@ -170,7 +170,7 @@ def test_a_live_holder_is_left_alone(workshop: Workshop, tmp_path: Path) -> None
         with pytest.raises(LeaseHeld, match=f"driven by process {process.pid} on {socket.gethostname()}"):
             workshop.drive(lambda _: None)
         with pytest.raises(LeaseHeld, match="which is alive"):
-            workshop.drive(lambda _: None, take_over=True, ttl=SHORT)
+            workshop.drive(lambda _: None, take_over=True, ttl=timedelta(seconds=30))
         assert process.is_alive()
         assert workshop.run.epoch == 1
 

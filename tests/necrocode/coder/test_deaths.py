@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,14 @@ def test_a_command_whose_snapshot_failed_is_not_believed_after_the_files_were_pu
 
 def test_a_command_that_was_stopped_with_the_runner_is_told_as_such(make_world: MakeWorld) -> None:
     world = make_world([answer(EDIT, call("bash", command="echo some >> log")), finish()])
-    world.commands.on_start = lambda: world.driver.interrupt()
+
+    def interrupt() -> None:
+        world.driver.interrupt()
+        # Another thread brings the word.
+        assert world.driver.stop is not None
+        assert world.driver.stop.wait(timedelta(seconds=20))
+
+    world.commands.on_start = interrupt
     assert world.drive().state == "implementing"
     assert world.drive().state == "completed"
     assert world.tool_results()[1].startswith("It was killed because the runner was asked to stop.")
