@@ -45,7 +45,7 @@ def test_a_crowd_of_processes_makes_one_journal(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for n in range(50)
+        for n in range(12)
     ]
     for process in crowd:
         assert process.stdin is not None

@@ -281,7 +281,9 @@ class Trial:
             self._compare_resumed(entry)
 
     def _compare(self, entry: Entry, tree: str) -> None:
-        loan = next((loan for loan in self.world.loans if loan.run_id == entry.run_id and loan.ended_by is None), None)
+        # The newest: an older one may wait in the outbox to be returned.
+        lent = [loan for loan in self.world.loans if loan.run_id == entry.run_id and loan.ended_by is None]
+        loan = lent[-1] if lent else None
         if loan is not None and files_of(self.world.path(loan.slot_id)) != self.world.trees.get(tree):
             self._say(f"snapshot: entry {entry.seq} ({entry.name}) names a tree that the slot does not have")
 
