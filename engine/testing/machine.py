@@ -5,6 +5,7 @@ Needs Hypothesis, which the engine itself does not.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -232,6 +233,8 @@ class _LifecycleMachine(RuleBasedStateMachine):
 @cache
 def _blank() -> Path:
     """An empty journal: making one takes longer than a whole example."""
-    path = Path(tempfile.mkdtemp(prefix="necrocode-blank-")) / "journal.db"
+    folder = tempfile.mkdtemp(prefix="necrocode-blank-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "journal.db"
     Journal(path, durability="process-crash").close()
     return path

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -357,9 +358,12 @@ def undisturbed(scenario: Scenario) -> Sequence[tuple[str, str]]:
 def _folder() -> Path:
     """This process's folder, in memory where there is such a place: used again by every trial."""
     memory = Path("/dev/shm")
-    return Path(
+    folder = Path(
         tempfile.mkdtemp(prefix=f"necrocode-sim-{os.getpid()}-", dir=memory if os.access(memory, os.W_OK) else None)
     )
+    # Workers of a pool leave without the usual farewells.
+    Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=1)
+    return folder
 
 
 @cache
