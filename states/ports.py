@@ -187,8 +187,10 @@ class Workspace(Protocol):
         remote's words in the message). :class:`EnvironmentFault`: ``git_auth``. :class:`Transient`: network.
         """
 
-    def remote_branch(self, branch: str) -> str | None:
-        """The commit that the remote's ``branch`` has now. Errors as :meth:`fetch`."""
+    def has_landed(self, commit: str, branch: str) -> bool:
+        """Whether the remote's ``branch`` has ``commit`` now: as its tip, or below what others put on it since. Errors
+        as :meth:`fetch`.
+        """
 
     def take_warnings(self) -> list[str]:
         """What snapshots left out since the last call, and why (FIFOs, huge files…); each is said once."""

@@ -20,7 +20,7 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
         return {"commit": request.commit}
 
     def ask(_: Attempt) -> Json | None:
-        return {"commit": request.commit} if workspace.remote_branch(request.branch) == request.commit else None
+        return {"commit": request.commit} if workspace.has_landed(request.commit, request.branch) else None
 
     ctx.effect("git.push", push, key=request.commit, policy=Reconcile(ask), retry=git_retries(ctx.settings))
     return Outcome("pushed", {"pushed": True})

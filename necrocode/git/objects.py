@@ -219,6 +219,11 @@ class ObjectStore:
         # Not the name of git's own lock: one that a death leaves must stop nobody, and is written over.
         replace_file(path, commit.encode() + b"\n", mode=0o644, suffix=".new.lock")
 
+    def descends(self, commit: str, ancestor: str) -> bool:
+        """Whether ``commit`` stands on ``ancestor``. Both must be there, or in the cache."""
+        with store_errors(self.path):
+            return bool(self.repository.descendant_of(pygit2.Oid(hex=commit), pygit2.Oid(hex=ancestor)))
+
     def delete_ref(self, name: str) -> None:
         """Forget a ref; none is fine."""
         with store_errors(self.path):

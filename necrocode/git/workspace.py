@@ -142,10 +142,19 @@ class GitWorkspace:
         return RemoteRefs(base_branch=base_branch, base_commit=base_commit, branch_commit=found.get(ours))
 
     def remote_branch(self, branch: str) -> str | None:
-        """See :class:`necrocode.states.ports.Workspace`."""
+        """The commit that the remote's ``branch`` has now; ``None`` if there is none. Errors as :meth:`fetch`."""
         with self._explained():
             self._remote.prepare()
             return self._remote.branch(branch)
+
+    def has_landed(self, commit: str, branch: str) -> bool:
+        """See :class:`necrocode.states.ports.Workspace`."""
+        tip = self.remote_branch(branch)
+        if tip is None or tip == commit:
+            return tip is not None
+        with self._explained():
+            self._remote.fetch({f"refs/heads/{branch}": tip})
+            return ObjectStore(self._remote.place.store).descends(tip, commit)
 
     def push(self, request: PushRequest) -> None:
         """See :class:`necrocode.states.ports.Workspace`."""

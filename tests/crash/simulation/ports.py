@@ -248,9 +248,9 @@ class SimWorkspace(Reach):
 
         self.send("git.push", arrive)
 
-    def remote_branch(self, branch: str) -> str | None:
-        with self.crossing("git.remote_branch"):
-            return self.world.branches.get(branch)
+    def has_landed(self, commit: str, branch: str) -> bool:
+        with self.crossing("git.has_landed"):
+            return commit in self.world.line_of(self.world.branches.get(branch))
 
     def take_warnings(self) -> list[str]:
         return []

@@ -95,7 +95,6 @@ def test_a_broken_variant_is_caught_every_time(control: Control) -> None:
     assert found == schedules
 
 
-@pytest.mark.xfail(strict=True, reason="the port cannot say whether a branch holds a commit below its tip")
 def test_a_push_in_doubt_that_somebody_built_on_is_found() -> None:
     def somebody_builds_on_it(world: World) -> None:
         world.somebody_pushes(BRANCH)

@@ -166,6 +166,12 @@ class World:
         self.branches[branch] = self.commit(Commit(self.keep({"theirs.txt": b"theirs"}), tip, "theirs\n"))
         return self.branches[branch]
 
+    def line_of(self, tip: str | None) -> Iterator[str]:
+        """The commits of a branch, from its tip down."""
+        while tip is not None:
+            yield tip
+            tip = self.commits[tip].parent
+
     # --- slots ---
 
     def path(self, slot_id: str) -> Path:

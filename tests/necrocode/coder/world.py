@@ -150,7 +150,7 @@ class FolderWorkspace:
     def push(self, request: PushRequest) -> None:
         raise NotImplementedError
 
-    def remote_branch(self, branch: str) -> str | None:
+    def has_landed(self, commit: str, branch: str) -> bool:
         raise NotImplementedError
 
     def give_back(self) -> None:

@@ -250,6 +250,20 @@ def test_conflicts_are_written_into_the_files_and_listed(bench: Bench) -> None:
 # --- pushing ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_commit_has_landed_also_when_others_built_on_it(bench: Bench) -> None:
+    workspace = bench.open()
+    _, commit = work(workspace, bench, {"new": "new"})
+    assert not workspace.has_landed(commit, "feature/x")
+    workspace.push(PushRequest(commit, "feature/x", None))
+    assert workspace.has_landed(commit, "feature/x")
+    git(bench.origin.checkout, "fetch", "--quiet", "origin")
+    git(bench.origin.checkout, "checkout", "--quiet", "origin/feature/x")
+    bench.origin.commit({"theirs": "theirs"}, branch="feature/x")
+    assert bench.origin.head("feature/x") != commit
+    assert bench.open().has_landed(commit, "feature/x")
+    assert not bench.open().has_landed(commit, "main")
+
+
 def test_a_new_branch_is_pushed_once_and_again_without_a_write(bench: Bench) -> None:
     workspace = bench.open()
     _, commit = work(workspace, bench, {"new": "new"})
