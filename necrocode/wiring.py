@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from necrocode.engine.retry import RetryPolicy
@@ -206,11 +205,3 @@ def run_is_over(journal: Journal, run_id: str) -> bool:
         return journal.run(run_id).status in ("closed", "parked")
     except RunNotFound:
         return True
-
-
-def local_path(uri: str) -> Path | None:
-    """The file behind a ``file://`` URI, for people; ``None`` for another."""
-    from urllib.parse import unquote, urlsplit
-
-    parts = urlsplit(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None

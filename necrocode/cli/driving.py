@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from necrocode import exits
 from necrocode.cli.progress import Display, display
 from necrocode.cli.session import counted, note, print_json
-from necrocode.engine.errors import EngineError, LeaseHeld
+from necrocode.engine.errors import EngineError, JournalDamaged, LeaseHeld
 from necrocode.views import entry_json, run_json
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _drive_one(
         return job, runner.journal.run(job.run_id), exits.DRIVEN_ELSEWHERE
     except EngineError as error:
         watcher.failed(str(error))
-        return job, None, exits.DAMAGED if type(error).__name__ == "JournalDamaged" else exits.ENVIRONMENT
+        return job, None, exits.DAMAGED if isinstance(error, JournalDamaged) else exits.ENVIRONMENT
     watcher.ended(run)
     return job, run, exits.exit_code(run)
 

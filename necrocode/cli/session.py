@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Flags that set a field of the configuration: field → (option, type, help).
 _DEBUG = "NECROCODE_DEBUG"
 
 
