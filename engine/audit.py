@@ -77,7 +77,7 @@ def rebuild(journal: Journal) -> int:
         wanted = {run.run_id: row_of(run) for run in _replayed(connection)}
         found = {row[0]: tuple(row) for row in connection.exec_driver_sql(f"SELECT {RUN_COLUMNS} FROM runs")}
         connection.exec_driver_sql("DELETE FROM runs")
-        marks = ",".join("?" * len(RunRecord.__dataclass_fields__))
+        marks = ",".join("?" * len(RunRecord._fields))
         for row in wanted.values():
             connection.exec_driver_sql(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({marks})", row)
     return sum(1 for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))

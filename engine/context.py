@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from necrocode.engine.attempts import Attempts, Effort, described
-from necrocode.engine.canonical import clean
+from necrocode.engine.canonical import clean, parsed
 from necrocode.engine.claim import Addition, Claim, OutboxItem
 from necrocode.engine.effects import Do, Json, OpenEffect, Policy, Recorded, Repeat
 from necrocode.engine.entry import Draft, moment
@@ -93,7 +92,7 @@ class Context:
         recorded = self._claim.run.data
         if self._data is None or self._data[0] is not recorded:
             # As it would be read back, the order of its keys included.
-            self._data = (recorded, json.loads(self._claim.data_text()))
+            self._data = (recorded, parsed(self._claim.data_text()))
         return {**self._data[1], **self._amended} if self._amended else self._data[1]
 
     def amend(self, patch: Mapping[str, Json]) -> None:

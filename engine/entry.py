@@ -94,11 +94,12 @@ def entry_hash(
     run_id: str, seq: int, kind: str, state: str, name: str, key: str, epoch: int, at: int, payload: str, prev_hash: str
 ) -> str:
     """SHA-256 of the canonical JSON of the row, its payload as the text it is stored as."""
-    # Written out: this is the hottest line of every append and of every resume.
+    # Written out: this is the hottest line of every append and of every resume. A number that was made a text since is
+    # written in quotes, and so is another.
     text = encode_basestring
     return sha256(
-        f'{{"at":{at:d},"epoch":{epoch:d},"key":{text(key)},"kind":{text(kind)},"name":{text(name)},'
-        f'"payload":{text(payload)},"prev_hash":{text(prev_hash)},"run_id":{text(run_id)},"seq":{seq:d},'
+        f'{{"at":{at!r},"epoch":{epoch!r},"key":{text(key)},"kind":{text(kind)},"name":{text(name)},'
+        f'"payload":{text(payload)},"prev_hash":{text(prev_hash)},"run_id":{text(run_id)},"seq":{seq!r},'
         f'"state":{text(state)}}}'
     )
 

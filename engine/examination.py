@@ -176,7 +176,7 @@ class Examination:
             self.say(f"the blob {digest} belongs to no entry", run_id)
 
     def _compare(self, found: tuple[Any, ...], wanted: tuple[Any, ...], run: RunRecord) -> None:
-        for column, is_, should in zip(RunRecord.__dataclass_fields__, found, wanted, strict=True):
+        for column, is_, should in zip(RunRecord._fields, found, wanted, strict=True):
             if type(is_) is not type(should) or is_ != should:
                 self.say(f"runs.{column} is {_short(is_)}, the entries say {_short(should)}", run.run_id, run.head_seq)
 

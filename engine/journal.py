@@ -25,7 +25,7 @@ from necrocode.engine.runs import RunRecord, Status, begin
 from necrocode.engine.schema import JOURNAL
 from necrocode.engine.writer import Writer
 
-RUN_COLUMNS = ", ".join(RunRecord.__dataclass_fields__)
+RUN_COLUMNS = ", ".join(RunRecord._fields)
 INSERT_BLOB = "INSERT INTO blobs (run_id, sha256, codec, size, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 INSERT_ENTRY = f"INSERT INTO entries ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 
@@ -285,7 +285,7 @@ def record(row: Sequence[Any]) -> RunRecord:
 
     Raises :class:`JournalDamaged` for a row that nobody wrote like that.
     """
-    fields = dict(zip(RunRecord.__dataclass_fields__, row, strict=True))
+    fields = dict(zip(RunRecord._fields, row, strict=True))
     try:
         fields["data"] = json.loads(fields["data"])
         for column in ("created_at", "updated_at", "finished_at"):

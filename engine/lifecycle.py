@@ -99,18 +99,20 @@ class Lifecycle:
     def choose(self, state: str, trigger: str, data: Mapping[str, Any]) -> Transition:
         """The row that ``trigger`` takes from ``state`` when the run's data are ``data``.
 
-        Nothing moves but a probe: committing the choice is the journal's business.
+        The machine is asked, and moves nothing: committing the choice is the journal's business.
 
         Raises :class:`NoTransition` if the trigger is not declared there or every guard refused, and what a guard
         raises.
         """
         if trigger not in self._triggers[state]:
             raise NoTransition(f"{self.name}: {trigger!r} is not declared from {state!r}")
-        probe = _Probe(state)
-        self._machine.events[trigger].trigger(probe, data=data)
-        if probe.row is None:
-            raise NoTransition(f"{self.name}: every guard of {trigger!r} from {state!r} refuses")
-        return probe.row
+        event = self._machine.events[trigger]
+        asked = EventData(None, event, self._machine, None, args=(), kwargs={"data": data})
+        for choice in event.transitions[state]:
+            assert isinstance(choice, _Choice)
+            if choice.holds(asked):
+                return choice.row
+        raise NoTransition(f"{self.name}: every guard of {trigger!r} from {state!r} refuses")
 
     def mapped(self, version: int, state: str) -> str:
         """What ``state`` of a run of lifecycle version ``version`` is called here.
@@ -209,29 +211,16 @@ class Lifecycle:
                     raise LifecycleError(f"{self.name}: version {version} maps {was!r} to the terminal state {now!r}")
 
 
-class _Probe:
-    """Stands in for the model of a machine that chooses and never moves."""
-
-    __slots__ = ("row", "state")
-
-    def __init__(self, state: str) -> None:
-        self.state = state
-        self.row: Transition | None = None
-
-
 class _Choice(MachineTransition):
     """A row that is chosen but not carried out: memory must not run ahead of the disk."""
 
     def __init__(self, *args: Any, row: Transition, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._row = row
+        self.row = row
 
-    def execute(self, event_data: EventData) -> bool:
-        if not self._eval_conditions(event_data):
-            return False
-        probe: Any = event_data.model
-        probe.row = self._row
-        return True
+    def holds(self, asked: EventData) -> bool:
+        """Whether every condition of the row is met."""
+        return all(condition.check(asked) for condition in self.conditions)
 
 
 class _ChoosingMachine(Machine):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from necrocode.engine.effects import Json
 from necrocode.engine.entry import Entry, moment
@@ -13,8 +12,7 @@ from necrocode.engine.entry import Entry, moment
 Status: TypeAlias = Literal["live", "interrupted", "parked", "closed"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """One row of ``runs``."""
 
     run_id: str

@@ -73,7 +73,9 @@ class Writer:
                     self._lead(batch)
                 finally:
                     self._leader.release()
-                    self._wake(batch)
+                    # Whoever waits was in the queue before he found the leader's lock taken.
+                    if len(batch) > 1 or self._queue:
+                        self._wake(batch)
             else:
                 self._wait(step)
         if step.error is not None:

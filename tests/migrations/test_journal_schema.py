@@ -72,7 +72,7 @@ def test_this_release_writes_the_newest_revision_of_the_journal() -> None:
 
 def test_rows_and_tables_have_the_same_columns() -> None:
     assert Entry._fields == tuple(column.name for column in metadata.tables["entries"].columns)
-    assert tuple(RunRecord.__dataclass_fields__) == tuple(column.name for column in metadata.tables["runs"].columns)
+    assert tuple(RunRecord._fields) == tuple(column.name for column in metadata.tables["runs"].columns)
 
 
 @pytest.mark.parametrize(("table", "column", "allowed"), [("entries", "kind", KINDS), ("runs", "status", STATUSES)])

@@ -107,7 +107,7 @@ def appends_unchecked() -> Iterator[None]:
     real: Any = Claim.append
 
     def append(self: Claim, additions: Sequence[Any], **rest: Any) -> Any:
-        self.run = replace(self.journal.run(self.run.run_id), epoch=self.epoch)
+        self.run = self.journal.run(self.run.run_id)._replace(epoch=self.epoch)
         return real(self, additions, **rest)
 
     checked = claims._APPEND
