@@ -111,6 +111,12 @@ class Driver:
         """What the present state's waits look at; ``None`` while nothing is driven."""
         return self._drive.stop if self._drive is not None else None
 
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the run that is driven; ``None`` while nothing is."""
+        drive = self._drive
+        return drive.claim.epoch if drive is not None else None
+
     def interrupt(self, message: str = "interrupted") -> None:
         """Stop soon and leave the run resumable. Safe in a signal handler and from other threads."""
         self._interrupt = Interrupted(message)

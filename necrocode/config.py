@@ -192,6 +192,9 @@ class RunnerConfig(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = "info"
     structured_logging: bool = False
     durability: Annotated[Literal["power-loss", "process-crash"], BeforeValidator(_lower)] = "power-loss"
+    #: A process that gave no sign of life for so long may lose its run to another (``--take-over``). It gives one every
+    #: sixth of it.
+    lease_seconds: Seconds = 30
     #: How long to wait for another process that holds a database's lock.
     lock_timeout_seconds: Seconds = 30
     #: Days that ended runs, their artifacts and logs are kept by ``prune``.

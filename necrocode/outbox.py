@@ -41,9 +41,9 @@ def senders(
         with commands_of(home, config, credentials) as commands:
             commands.reap(parcel.run_id)
             pool = (
-                LocalFolders(home.locks)
+                LocalFolders(home.locks, epoch=lambda: parcel.epoch)
                 if loan.kind == "folder"
-                else pool_of(home, journal, services, config, credentials, commands)
+                else pool_of(home, journal, services, config, credentials, commands, lambda: parcel.epoch)
             )
             pool.release(loan, run_id=parcel.run_id, key=parcel.payload["key"])
 

@@ -159,12 +159,26 @@ class Runner:
         def stop_of(_: str) -> StopToken | None:
             return driver.stop if driver is not None else None
 
-        wired = wire(self.home, self.journal, self.services, config, credentials, stop_of=stop_of, progress=progress)
+        def epoch() -> int | None:
+            return driver.epoch if driver is not None else None
+
+        wired = wire(
+            self.home,
+            self.journal,
+            self.services,
+            config,
+            credentials,
+            stop_of=stop_of,
+            epoch=epoch,
+            progress=progress,
+        )
         driver = Driver(
             self.journal,
             coding_program(wired.ports),
             settings=frozen_view(config),
             observer=_both(log_entry, observer),
+            ttl=self.patience(run_id),
+            heartbeat=timedelta(seconds=config.lease_seconds / 6),
         )
         with self._lock:
             self._drivers.add(driver)
@@ -177,6 +191,11 @@ class Runner:
             with self._lock:
                 self._drivers.discard(driver)
             wired.close()
+
+    def patience(self, run_id: str) -> timedelta:
+        """How long the run's holder is watched by a take-over: its own lease, if that is longer than ours."""
+        recorded = self.journal.settings(run_id).get("lease_seconds", 0)
+        return timedelta(seconds=max(self.config.lease_seconds, recorded))
 
     def interrupt(self, message: str) -> None:
         """Stop every run that is driven here, leaving each resumable. Safe in a signal handler."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from necrocode.engine.stop import StopToken
     from necrocode.home import Home
     from necrocode.pool.embedded import EmbeddedPool
+    from necrocode.pool.holder import Epoch
     from necrocode.states.ports import ArtifactStore, Ports, RepoPool, TaskRegistry
 
 
@@ -39,10 +40,11 @@ def wire(
     credentials: LoadedCredentials,
     *,
     stop_of: Callable[[str], StopToken | None] = lambda _: None,
+    epoch: Epoch = lambda: None,
     progress: Progress | None = None,
 ) -> Wired:
     """Build every adapter for one run. Nothing is contacted. ``stop_of`` gives the token of a run that is driven
-    here.
+    here, ``epoch`` the epoch in which it is.
     """
     from necrocode.coder.loop import ToolLoopCoder
     from necrocode.git.workspace import GitWorkspaces
@@ -61,8 +63,8 @@ def wire(
     )
     ports = Ports(
         registry=registry_of(services, config, credentials),
-        pool=pool_of(home, journal, services, config, credentials, commands),
-        folders=LocalFolders(home.locks, save_dirty=config.on_dirty_folder == "save"),
+        pool=pool_of(home, journal, services, config, credentials, commands, epoch),
+        folders=LocalFolders(home.locks, save_dirty=config.on_dirty_folder == "save", epoch=epoch),
         workspaces=GitWorkspaces(
             home.root,
             token=lambda: credentials.git_token,
@@ -72,7 +74,7 @@ def wire(
         ),
         commands=commands,
         coder=ToolLoopCoder(llm, commands, coder_settings(config), progress),
-        artifacts=artifacts_of(home, services, config, credentials),
+        artifacts=artifacts_of(home, services, config, credentials, epoch),
         credentials=credentials,
         log=FileLog(home, credentials.mask),
     )
@@ -125,10 +127,11 @@ def pool_of(
     config: RunnerConfig,
     credentials: LoadedCredentials,
     commands: SupervisedCommands,
+    epoch: Epoch = lambda: None,
 ) -> RepoPool:
     """The pool that lends slots."""
     if config.repo_pool_url is None:
-        return embedded_pool(home, journal, services, config, commands)
+        return embedded_pool(home, journal, services, config, commands, epoch)
     from necrocode.pool.rest import RepoPoolClient
 
     return RepoPoolClient(
@@ -136,11 +139,17 @@ def pool_of(
         token=lambda: credentials.pool_token,
         timeout=timedelta(seconds=config.service_timeout_seconds),
         mask=credentials.mask,
+        epoch=epoch,
     )
 
 
 def embedded_pool(
-    home: Home, journal: Journal, services: Database, config: RunnerConfig, commands: SupervisedCommands
+    home: Home,
+    journal: Journal,
+    services: Database,
+    config: RunnerConfig,
+    commands: SupervisedCommands,
+    epoch: Epoch = lambda: None,
 ) -> EmbeddedPool:
     """The slots of this machine."""
     from necrocode.pool.embedded import EmbeddedPool
@@ -154,10 +163,17 @@ def embedded_pool(
         limit=config.pool_size,
         run_is_over=lambda run_id: run_is_over(journal, run_id),
         quiesce=quiesce,
+        epoch=epoch,
     )
 
 
-def artifacts_of(home: Home, services: Database, config: RunnerConfig, credentials: LoadedCredentials) -> ArtifactStore:
+def artifacts_of(
+    home: Home,
+    services: Database,
+    config: RunnerConfig,
+    credentials: LoadedCredentials,
+    epoch: Epoch = lambda: None,
+) -> ArtifactStore:
     """The store that keeps artifacts."""
     if config.artifact_store_url is None:
         from necrocode.artifacts.local import LocalArtifacts
@@ -170,6 +186,7 @@ def artifacts_of(home: Home, services: Database, config: RunnerConfig, credentia
         token=lambda: credentials.artifact_token,
         timeout=timedelta(seconds=config.service_timeout_seconds),
         mask=credentials.mask,
+        epoch=epoch,
     )
 
 

@@ -141,8 +141,10 @@ def _call_back(ctx: Context, ports: Ports) -> None:
 
 def _release(ctx: Context, ports: Ports, loan: SlotAllocation, key: str) -> None:
     pool = lender(ctx, ports)
+    # Asked first: a pool that has seen a later epoch refuses, and then nothing here is ours to end.
+    held = pool.holds(loan, run_id=ctx.run_id)
     ports.commands.reap(ctx.run_id)
-    if pool.holds(loan, run_id=ctx.run_id):
+    if held:
         ports.workspaces.open(loan, repo_url=_repository(ctx), run_id=ctx.run_id).give_back()
     pool.release(loan, run_id=ctx.run_id, key=key)
 

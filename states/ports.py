@@ -56,7 +56,11 @@ class RepoPool(Protocol):
         """
 
     def holds(self, loan: SlotAllocation, *, run_id: str) -> bool:
-        """Whether ``loan`` is still this run's: same generation, not ended. Must not touch a file in the slot."""
+        """Whether ``loan`` is still this run's: same generation, not ended. Must not touch a file in the slot.
+
+        A pool that is told epochs refuses here, and in ``allocate`` and ``release``, one older than it has seen
+        (:class:`EnvironmentFault` ``superseded``).
+        """
 
     def renew(self, loan: SlotAllocation, *, run_id: str) -> None:
         """Say that the run is alive. A pool without renewal does nothing."""

@@ -63,7 +63,8 @@ def drive_all(
     if jobs_to_do:
         _warn_unconfined(runner)
     if take_over:
-        note("--take-over: a process that drives a run already is watched for 30 s, and keeps it if it lives")
+        seconds = max((runner.patience(job.run_id).total_seconds() for job in jobs_to_do), default=0)
+        note(f"--take-over: a process that drives a run already is watched for {seconds:g} s, and keeps it if it lives")
     results: list[tuple[Job, RunRecord | None, int]] = []
     with display(quiet=as_json, many=len(jobs_to_do) > 1) as shown:
         if jobs == 1 or len(jobs_to_do) == 1:

@@ -16,7 +16,7 @@ from necrocode.cli.session import common, json_option, leave, note, opened
 @click.option("--interrupted", is_flag=True, help="With --all: also those that a user stopped.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, help="How many runs to work on at once.")
 @click.option("--force", is_flag=True, help="Drive a run that was parked as poison.")
-@click.option("--take-over", is_flag=True, help="Take the run from a process that gives no sign of life for 30 s.")
+@click.option("--take-over", is_flag=True, help="Take the run from a process that gives no sign of life for its lease.")
 @json_option
 @common
 def command(

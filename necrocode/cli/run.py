@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--sandbox", type=click.Choice(["auto", "required", "off"]), help="How commands are confined.")
 @click.option("--network/--no-network", default=None, help="Whether commands may use the network.")
 @click.option("--force", is_flag=True, help="Drive a run that was parked as poison.")
-@click.option("--take-over", is_flag=True, help="Take the run from a process that gives no sign of life for 30 s.")
+@click.option("--take-over", is_flag=True, help="Take the run from a process that gives no sign of life for its lease.")
 @json_option
 @common
 def command(

@@ -15,6 +15,7 @@ from necrocode.engine.stop import StopToken
 from necrocode.git.cleaning import clean_slot, is_clean, remove_slot
 from necrocode.git.layout import RemoteUrl, RepoPlace
 from necrocode.pool import loans
+from necrocode.pool.holder import Epoch
 from necrocode.pool.loans import HELD, Loan, Slot
 from necrocode.states.ports import SlotAllocation
 
@@ -37,7 +38,7 @@ class EmbeddedPool:
     """Lends slots (:class:`necrocode.states.ports.RepoPool`), up to ``limit`` per repository.
 
     ``run_is_over``: whether a run has ended or is parked. ``quiesce``: kills every command that still runs for a run;
-    called before a slot that was taken from it is touched.
+    called before a slot that was taken from it is touched. ``epoch``: the one in which this process drives its run.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class EmbeddedPool:
         run_is_over: Callable[[str], bool],
         quiesce: Callable[[str], object],
         poll: timedelta = timedelta(milliseconds=250),
+        epoch: Epoch = lambda: None,
     ) -> None:
         if limit < 1:
             raise ValueError("a pool needs room for one slot at least")
@@ -58,6 +60,7 @@ class EmbeddedPool:
         self._run_is_over = run_is_over
         self._quiesce = quiesce
         self._poll = poll
+        self._epoch = epoch
 
     # --- the port --------------------------------------------------------------------------------------------------
 
@@ -90,7 +93,7 @@ class EmbeddedPool:
         del key
         with self._database.write() as connection:
             # Ours to clean, and nobody takes it away from a live process meanwhile.
-            if not loans.adopt(connection, loan.slot_id, loan.generation, run_id):
+            if not loans.adopt(connection, loan.slot_id, loan.generation, run_id, self._epoch()):
                 return
             slot = loans.slot_of_id(connection, loan.slot_id)
         assert slot is not None
@@ -100,7 +103,7 @@ class EmbeddedPool:
     def holds(self, loan: SlotAllocation, *, run_id: str) -> bool:
         """See :class:`necrocode.states.ports.RepoPool`. The asking process is the loan's holder from then on."""
         with self._database.write() as connection:
-            return loans.adopt(connection, loan.slot_id, loan.generation, run_id)
+            return loans.adopt(connection, loan.slot_id, loan.generation, run_id, self._epoch())
 
     def renew(self, loan: SlotAllocation, *, run_id: str) -> None:
         """See :class:`necrocode.states.ports.RepoPool`."""
@@ -164,14 +167,14 @@ class EmbeddedPool:
         with self._database.write() as connection:
             known = loans.slot_of_key(connection, key)
             if known is not None and known.run_id == run_id:
-                loans.adopt(connection, known.slot_id, known.generation, run_id)
+                loans.adopt(connection, known.slot_id, known.generation, run_id, self._epoch())
                 return loans.slot_of_id(connection, known.slot_id) or known, False
             now = loans.all_slots(connection, url.key)
             # The most recently used free slot first: its files are the likeliest to be those of the base.
             free = sorted((s for s in now if s.status == "free"), key=lambda s: s.updated_at, reverse=True)
             dirty = [slot for slot in now if slot.status == "dirty"]
             for slot in [*free, *dirty, *over]:
-                lent = loans.lend(connection, slot, run_id=run_id, key=key)
+                lent = loans.lend(connection, slot, run_id=run_id, key=key, epoch=self._epoch())
                 if lent is not None:
                     return lent, slot.status == "free"
             if len(now) < self._limit:
@@ -184,10 +187,10 @@ class EmbeddedPool:
                     repo_url=url.url,
                     path=place.slot(number) / "work",
                 )
-                lent = loans.lend(connection, made, run_id=run_id, key=key)
+                lent = loans.lend(connection, made, run_id=run_id, key=key, epoch=self._epoch())
                 return None if lent is None else (lent, False)
             for slot in orphans:
-                lent = loans.lend(connection, slot, run_id=run_id, key=key)
+                lent = loans.lend(connection, slot, run_id=run_id, key=key, epoch=self._epoch())
                 if lent is not None:
                     log.warning("slot %s is taken from run %s, whose process is dead", slot.slot_id, slot.run_id)
                     return lent, False

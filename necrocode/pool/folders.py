@@ -21,6 +21,7 @@ from necrocode.engine.stop import StopToken
 from necrocode.git import folder
 from necrocode.git.faults import file_errors
 from necrocode.git.layout import folder_state
+from necrocode.pool.holder import Epoch, refuse_older, this_process
 from necrocode.states.ports import SlotAllocation
 
 _LOCK_TIMEOUT = timedelta(seconds=30)
@@ -43,13 +44,21 @@ class LocalFolders:
 
     ``locks`` is the folder for locks in the home. A loan ends by its release, or with its holder's death as soon as
     somebody else asks. ``save_dirty``: take a checkout with uncommitted changes too; like everything in it they are
-    saved before the run and back after it.
+    saved before the run and back after it. ``epoch``: the one in which this process drives its run.
     """
 
-    def __init__(self, locks: Path, *, save_dirty: bool = False, poll: timedelta = timedelta(milliseconds=250)) -> None:
+    def __init__(
+        self,
+        locks: Path,
+        *,
+        save_dirty: bool = False,
+        poll: timedelta = timedelta(milliseconds=250),
+        epoch: Epoch = lambda: None,
+    ) -> None:
         self._locks = locks.resolve()
         self._save_dirty = save_dirty
         self._poll = poll
+        self._epoch = epoch
 
     def allocate(self, repo_url: str, *, run_id: str, key: str, timeout: timedelta, stop: StopToken) -> SlotAllocation:
         """See :class:`necrocode.states.ports.RepoPool`.
@@ -74,6 +83,7 @@ class LocalFolders:
         del key
         with self._record(loan.slot_path) as (file, record):
             if record is not None and _is(record, loan, run_id):
+                refuse_older(self._epoch(), record.holder, loan.slot_id)
                 _write(file, replace(record, ended=True))
 
     def holds(self, loan: SlotAllocation, *, run_id: str) -> bool:
@@ -81,8 +91,7 @@ class LocalFolders:
         with self._record(loan.slot_path) as (file, record):
             if record is None or not _is(record, loan, run_id):
                 return False
-            if record.holder != _me():
-                _write(file, replace(record, holder=_me()))
+            self._adopt(file, record)
             return True
 
     def renew(self, loan: SlotAllocation, *, run_id: str) -> None:
@@ -93,7 +102,7 @@ class LocalFolders:
         with self._record(path) as (file, record):
             live = record is not None and not record.ended
             if record is not None and live and record.key == key and record.run_id == run_id:
-                _write(file, replace(record, holder=_me()))
+                self._adopt(file, record)
                 return SlotAllocation(_name(path), path, record.generation, "folder")
             if record is not None and live and record.run_id != run_id:
                 alive = ProcessIdentity.from_json(record.holder).is_alive()
@@ -101,8 +110,16 @@ class LocalFolders:
                     return None
             self._check(path, run_id)
             generation = 1 if record is None else record.generation + 1
-            _write(file, _Record(str(path), generation, run_id, key, _me(), ended=False))
+            _write(file, _Record(str(path), generation, run_id, key, this_process(self._epoch()), ended=False))
             return SlotAllocation(_name(path), path, generation, "folder")
+
+    def _adopt(self, file: Path, record: _Record) -> None:
+        """Be the loan's holder from now on."""
+        epoch = self._epoch()
+        refuse_older(epoch, record.holder, _name(Path(record.path)))
+        me = this_process(epoch)
+        if record.holder != me:
+            _write(file, replace(record, holder=me))
 
     def _check(self, path: Path, run_id: str) -> None:
         state = folder_state(self._locks.parent, path)
@@ -135,10 +152,6 @@ def _is(record: _Record, loan: SlotAllocation, run_id: str) -> bool:
 def _name(path: Path) -> str:
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-.")[:40] or "folder"
     return f"folder-{slug}-{hashlib.sha256(bytes(path)).hexdigest()[:12]}"
-
-
-def _me() -> dict[str, Any]:
-    return ProcessIdentity.current().to_json()
 
 
 def _read(file: Path) -> _Record | None:

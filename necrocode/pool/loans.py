@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from necrocode.embedded.schema import loans, slots
 from necrocode.engine.identity import ProcessIdentity
+from necrocode.pool.holder import refuse_older, this_process
 
 Status: TypeAlias = Literal["free", "dirty", "preparing", "lent", "removing"]
 
@@ -114,7 +115,7 @@ def add_slot(connection: Connection, slot_id: str, *, repo_key: str, repo_url: s
     return made
 
 
-def lend(connection: Connection, slot: Slot, *, run_id: str, key: str) -> Slot | None:
+def lend(connection: Connection, slot: Slot, *, run_id: str, key: str, epoch: int | None) -> Slot | None:
     """Lend a slot as it was just seen, to be prepared; ``None`` if it is not so any more.
 
     If somebody holds it, that loan ends by it, and the slot remembers whose commands may still run there.
@@ -129,7 +130,7 @@ def lend(connection: Connection, slot: Slot, *, run_id: str, key: str) -> Slot |
             generation=slot.generation + 1,
             run_id=run_id,
             loan_key=key,
-            holder=_me(),
+            holder=_me(epoch),
             former_run=taken_from,
             updated_at=now,
         )
@@ -151,17 +152,16 @@ def lend(connection: Connection, slot: Slot, *, run_id: str, key: str) -> Slot |
     return slot_of_id(connection, slot.slot_id)
 
 
-def adopt(connection: Connection, slot_id: str, generation: int | None, run_id: str) -> bool:
-    """This process holds the loan from now on; False if the run has it no more."""
-    now = _now()
-    changed = connection.execute(
-        update(slots)
-        .where(slots.c.slot_id == slot_id, slots.c.generation == generation, slots.c.run_id == run_id)
-        .where(slots.c.status.in_(HELD))
-        .values(holder=_me(), updated_at=now)
-    )
-    if changed.rowcount != 1:
+def adopt(connection: Connection, slot_id: str, generation: int | None, run_id: str, epoch: int | None) -> bool:
+    """This process holds the loan from now on; False if the run has it no more.
+
+    Within a transaction that writes. Raises :class:`EnvironmentFault` ``superseded`` if it is held in a later epoch.
+    """
+    now, held = _now(), slot_of_id(connection, slot_id)
+    if held is None or held.status not in HELD or (held.generation, held.run_id) != (generation, run_id):
         return False
+    refuse_older(epoch, json.loads(held.holder_json or "{}"), slot_id)
+    connection.execute(update(slots).where(*_as_seen(held)).values(holder=_me(epoch), updated_at=now))
     connection.execute(
         update(loans).where(loans.c.slot_id == slot_id, loans.c.generation == generation).values(renewed_at=now)
     )
@@ -199,7 +199,7 @@ def end(connection: Connection, slot: Slot, *, status: Status, by: Literal["rele
 def mark_removing(connection: Connection, slot: Slot) -> bool:
     """Nobody may borrow the slot from now on: it is being removed."""
     changed = connection.execute(
-        update(slots).where(*_as_seen(slot)).values(status="removing", holder=_me(), updated_at=_now())
+        update(slots).where(*_as_seen(slot)).values(status="removing", holder=_me(None), updated_at=_now())
     )
     return changed.rowcount == 1
 
@@ -258,8 +258,8 @@ def _loan(row: Row[Any]) -> Loan:
     )
 
 
-def _me() -> str:
-    return json.dumps(ProcessIdentity.current().to_json(), sort_keys=True)
+def _me(epoch: int | None) -> str:
+    return json.dumps(this_process(epoch), sort_keys=True)
 
 
 def _now() -> int:

@@ -43,6 +43,7 @@ def test_the_defaults_are_those_of_the_design(tmp_path: Path) -> None:
     assert (config.llm_retry_count, config.max_implementation_attempts) == (3, 3)
     assert (config.mask_secrets, config.push, config.sandbox, config.network) == (True, True, "auto", False)
     assert (config.durability, config.log_level, config.structured_logging) == ("power-loss", "info", False)
+    assert config.lease_seconds == 30
     assert config.task_registry_url is config.repo_pool_url is config.artifact_store_url is None
 
 

@@ -296,6 +296,23 @@ def test_it_is_lent_to_one_run_at_a_time_by_its_real_path(desk: Desk, tmp_path: 
     assert desk.allocate("run-2").generation == 2
 
 
+@pytest.mark.parametrize("call", ["holds", "allocate", "release"])
+def test_a_folder_that_a_later_epoch_holds_is_not_an_older_ones(desk: Desk, call: str) -> None:
+    old, new = (LocalFolders(desk.home / "locks", epoch=lambda epoch=epoch: epoch) for epoch in (1, 2))
+    loan = desk.allocate(folders=old)
+    assert new.holds(loan, run_id="run-1")
+    with pytest.raises(EnvironmentFault, match="epoch 2, not 1") as refused:
+        match call:
+            case "holds":
+                old.holds(loan, run_id="run-1")
+            case "allocate":
+                desk.allocate(folders=old)
+            case _:
+                old.release(loan, run_id="run-1", key="k")
+    assert refused.value.stop_reason == "superseded"
+    assert new.holds(loan, run_id="run-1"), "it was not ended"
+
+
 def test_unfinished_work_of_a_dead_run_is_refused_to_another_and_open_to_its_own(desk: Desk) -> None:
     script = f"""
 from datetime import timedelta

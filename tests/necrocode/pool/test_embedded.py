@@ -17,7 +17,7 @@ import pytest
 
 from necrocode.embedded.database import open_services
 from necrocode.engine.database import Database
-from necrocode.engine.errors import Interrupted, TaskError, Transient
+from necrocode.engine.errors import EnvironmentFault, Interrupted, TaskError, Transient
 from necrocode.engine.stop import StopToken
 from necrocode.git.workspace import GitWorkspace, GitWorkspaces
 from necrocode.pool.embedded import UNSEEN, EmbeddedPool
@@ -38,8 +38,8 @@ class Place:
         self.quiesced: list[str] = []
         self.pool = self.make(limit)
 
-    def make(self, limit: int) -> EmbeddedPool:
-        """The pool as a process sees it."""
+    def make(self, limit: int, epoch: int | None = None) -> EmbeddedPool:
+        """The pool as a process sees it that drives its run in ``epoch``."""
         return EmbeddedPool(
             self.database,
             self.home,
@@ -47,6 +47,7 @@ class Place:
             run_is_over=self.over.__contains__,
             quiesce=self.quiesced.append,
             poll=timedelta(milliseconds=10),
+            epoch=lambda: epoch,
         )
 
     def allocate(
@@ -101,6 +102,33 @@ def test_the_same_key_is_the_same_loan_until_it_ends(place: Place) -> None:
     again = place.allocate("run-1")
     assert again.slot_id == loan.slot_id
     assert again.generation == 2
+
+
+@pytest.mark.parametrize("call", ["holds", "allocate", "release"])
+def test_a_loan_that_a_later_epoch_holds_is_not_an_older_ones_to_use_or_end(place: Place, call: str) -> None:
+    old, new = place.make(2, epoch=1), place.make(2, epoch=2)
+
+    def asked(pool: EmbeddedPool) -> SlotAllocation:
+        return pool.allocate("https://example.com/repo", run_id="run-1", key="k", timeout=NONE, stop=StopToken())
+
+    loan = asked(old)
+    assert old.holds(loan, run_id="run-1")
+    assert new.holds(loan, run_id="run-1")
+    (loan.slot_path / "work").write_text("of the new one")
+    with pytest.raises(EnvironmentFault, match="epoch 2, not 1") as refused:
+        match call:
+            case "holds":
+                old.holds(loan, run_id="run-1")
+            case "allocate":
+                asked(old)
+            case _:
+                old.release(loan, run_id="run-1", key="k")
+    assert refused.value.stop_reason == "superseded"
+    assert (loan.slot_path / "work").exists()
+    new.release(loan, run_id="run-1", key="k")
+    old.release(loan, run_id="run-1", key="k")
+    (slot,) = place.pool.list_slots()
+    assert (slot.status, slot.generation) == ("free", 1)
 
 
 def test_a_slot_is_reused_and_its_history_kept(place: Place) -> None:
