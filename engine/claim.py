@@ -198,6 +198,12 @@ class Claim:
             # Then the holder's death frees it.
             log.warning("the lease of run %s could not be given back: %s", self.run.run_id, error)
 
+    def check(self) -> None:
+        """Raise :class:`Superseded` if this claim holds the lease no more."""
+        lease = _lease(self.journal, self.run.run_id)
+        if lease is None or not lease.held or lease.epoch != self.epoch:
+            raise Superseded(f"run {self.run.run_id}: epoch {self.epoch} is over")
+
     def beat(self) -> bool:
         """Say that the holder lives. False if the run is no longer ours."""
         run_id, epoch = self.run.run_id, self.epoch

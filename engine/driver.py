@@ -117,6 +117,16 @@ class Driver:
         drive = self._drive
         return drive.claim.epoch if drive is not None else None
 
+    def fence(self) -> None:
+        """For effects on what cannot tell an old epoch from a new one, such as a folder of files: look at the lease.
+
+        Raises :class:`Superseded` if another process drives the run by now. What is stopped between this look and its
+        effect is not helped; what wakes from a long wait is.
+        """
+        drive = self._drive
+        if drive is not None:
+            drive.claim.check()
+
     def interrupt(self, message: str = "interrupted") -> None:
         """Stop soon and leave the run resumable. Safe in a signal handler and from other threads."""
         self._interrupt = Interrupted(message)

@@ -162,6 +162,10 @@ class Runner:
         def epoch() -> int | None:
             return driver.epoch if driver is not None else None
 
+        def fence() -> None:
+            if driver is not None:
+                driver.fence()
+
         wired = wire(
             self.home,
             self.journal,
@@ -170,6 +174,7 @@ class Runner:
             credentials,
             stop_of=stop_of,
             epoch=epoch,
+            fence=fence,
             progress=progress,
         )
         driver = Driver(

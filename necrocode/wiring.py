@@ -41,10 +41,11 @@ def wire(
     *,
     stop_of: Callable[[str], StopToken | None] = lambda _: None,
     epoch: Epoch = lambda: None,
+    fence: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
 ) -> Wired:
     """Build every adapter for one run. Nothing is contacted. ``stop_of`` gives the token of a run that is driven
-    here, ``epoch`` the epoch in which it is.
+    here, ``epoch`` the epoch in which it is; ``fence`` raises ``Superseded`` if another process has it by now.
     """
     from necrocode.coder.loop import ToolLoopCoder
     from necrocode.git.workspace import GitWorkspaces
@@ -71,6 +72,7 @@ def wire(
             found_secret=credentials.found_in,
             mask=credentials.mask,
             stop_of=stop_of,
+            fence=fence,
         ),
         commands=commands,
         coder=ToolLoopCoder(llm, commands, coder_settings(config), progress),

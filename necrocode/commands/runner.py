@@ -141,8 +141,14 @@ class SupervisedCommands:
         return len(killed)
 
     def forget(self, command_id: str) -> None:
-        """Remove what an ended command left on disk; one that still runs is left alone."""
-        folder = self._folder(command_id)
+        """Remove what an ended command left on disk; one that still runs is left alone.
+
+        The claim that keeps a command from ever being started stays until the run is reaped: whoever meant to start it
+        may still be about to.
+        """
+        folder, claim = self._folder(command_id), self._folder(command_id).claim()
+        if claim is not None and claim.by == "recovery":
+            return
         if folder.ending() is not None or not folder.keeper_lives():
             folder.remove()
 
@@ -236,10 +242,13 @@ class SupervisedCommands:
                 ticks += 1
                 if stop.signal is not None:
                     return
-                if ticks % _TICKS_PER_LOOK == 0 and folder.claim() is not None and not folder.keeper_lives():
-                    return
+                if ticks % _TICKS_PER_LOOK == 0:
+                    _refuse_settled(folder, spec)
+                    if folder.claim() is not None and not folder.keeper_lives():
+                        return
             if folder.claim() is not None:
                 return
+            _refuse_settled(folder, spec)
         if folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id):
             raise EnvironmentFault(
                 f"commands cannot be run: {_STARTS} times nobody took up command {spec.command_id}"
@@ -252,8 +261,15 @@ class SupervisedCommands:
     def _settle(
         self, folder: CommandFolder, spec: CommandSpec, stop: StopToken, *, if_never_started: Status
     ) -> CommandResult:
-        """Wait for the end of a command that has a claim; claim one that has none."""
+        """Wait for the end of a command that has a claim; claim one that has none.
+
+        Raises :class:`Superseded` if its folder vanishes meanwhile: whoever drives the run now has settled it.
+        """
+        known = folder.path.exists()
         while True:
+            if known:
+                _refuse_settled(folder, spec)
+            known = True
             ending = folder.ending()
             if ending is not None:
                 return self._ended(ending)
@@ -328,3 +344,8 @@ class SupervisedCommands:
             duration=duration,
             sandbox=sandbox,
         )
+
+
+def _refuse_settled(folder: CommandFolder, spec: CommandSpec) -> None:
+    if not folder.path.exists():
+        raise Superseded(f"command {spec.command_id} was settled by another process")

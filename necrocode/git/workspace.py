@@ -29,7 +29,9 @@ class GitWorkspaces:
 
     ``token``: the configured git token, asked for only when git logs in at the URL's own https host. ``found_secret``:
     the name of a loaded credential in new content. ``mask``: takes credentials out of messages. ``stop_of``: the stop
-    token of a run that is driven here, so that git is ended in the middle.
+    token of a run that is driven here, so that git is ended in the middle. ``fence``: raises
+    :class:`~necrocode.engine.errors.Superseded` if another process drives the run by now; asked whenever the slot's
+    files, which can refuse nobody themselves, are about to be touched.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class GitWorkspaces:
         found_secret: Callable[[bytes], str | None] = lambda _: None,
         mask: Callable[[str], str] = lambda text: text,
         stop_of: Callable[[str], StopToken | None] = lambda _: None,
+        fence: Callable[[], None] = lambda: None,
         network_timeout: timedelta = NETWORK_TIMEOUT,
     ) -> None:
         self._home = home.resolve()
@@ -47,6 +50,7 @@ class GitWorkspaces:
         self._found_secret = found_secret
         self._mask = mask
         self._stop_of = stop_of
+        self._fence = fence
         self._network_timeout = network_timeout
         self._opened: dict[tuple[SlotAllocation, str, str], GitWorkspace] = {}
 
@@ -82,7 +86,9 @@ class GitWorkspaces:
             stop=self._stop_of(run_id),
             timeout=self._network_timeout,
         )
-        return GitWorkspace(loan, remote, run_id=run_id, state=state, found_secret=self._found_secret)
+        return GitWorkspace(
+            loan, remote, run_id=run_id, state=state, found_secret=self._found_secret, fence=self._fence
+        )
 
 
 class GitWorkspace:
@@ -96,12 +102,14 @@ class GitWorkspace:
         run_id: str,
         state: Path,
         found_secret: Callable[[bytes], str | None],
+        fence: Callable[[], None],
     ) -> None:
         self._loan = loan
         self._remote = remote
         self._run_id = run_id
         self._state = state
         self._found_secret = found_secret
+        self._fence = fence
         self._base_branch: str | None = None
         self._files: SlotFiles | None = None
 
@@ -278,6 +286,7 @@ class GitWorkspace:
             yield
 
     def _slot_files(self) -> SlotFiles:
+        self._fence()
         if self._files is None:
             saved = self._saved() if self._loan.kind == "folder" else None
             theirs: dict[str, Entry] = {}

@@ -1,4 +1,4 @@
-"""Runs the necrocode command in a process that ends itself with SIGKILL at a chosen point.
+"""Runs the necrocode command in a process that ends itself with SIGKILL, or stops with SIGSTOP, at a chosen point.
 
 ``python mortal.py NOTE POINT NUMBER ARGUMENT…`` where POINT is
 
@@ -6,6 +6,8 @@
 - ``after-entry``: right after that commit, at the next thing that Python does;
 - ``seam``: before the NUMBER-th thing that reaches outside of the process (a transaction's begin or commit, a file
   made, written, renamed or removed, a process started, a connection made);
+- ``stop``: not its end: SIGSTOP. NUMBER is ``ENTRY/SEAM``, such as ``intent pushing git.push/spawn``: at the first
+  such seam after the commit of such an entry;
 - ``never``: count only.
 
 Nothing of necrocode's is changed for it: file and process seams are Python's audit events, those of the databases are
@@ -22,6 +24,7 @@ import runpy
 import signal
 import sqlite3.dbapi2
 import sys
+from contextlib import closing
 from typing import Any, NoReturn
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -50,10 +53,15 @@ _ENTRY = re.compile(r"INSERT INTO entries .*?(?:SELECT|VALUES ?\() ?'[^']*',\d+,
 class Death:
     """Counts what happens, and ends the process where it was told to."""
 
-    def __init__(self, note: str, point: str, number: int) -> None:
+    def __init__(self, note: str, point: str, number: str) -> None:
         self._note = note
         self._point = point
-        self._number = number
+        self._number = int(number) if point != "stop" else 0
+        self._stop_entry, _, self._stop_seam = number.partition("/")
+        #: Whether that entry was committed.
+        self._stopping = False
+        #: The databases that were opened.
+        self.databases: set[str] = set()
         self._commits = 0
         self._seams = 0
         self._entry = ""
@@ -99,6 +107,8 @@ class Death:
     def _commit(self, entry: str) -> None:
         self._commits += 1
         self._entry = entry
+        if self._point == "stop":
+            self._stopping = self._stopping or self._stop_entry in entry
         if self._commits != self._number:
             return
         if self._point == "before-entry":
@@ -109,6 +119,18 @@ class Death:
         self._seams += 1
         if self._point == "seam" and self._seams == self._number:
             self._die(f"seam {what}", detail)
+        if self._stopping and f"{what} {detail}".startswith(self._stop_seam):
+            self._stopping, self._point = False, "never"
+            self._stop(f"stop {what}", detail)
+
+    def _stop(self, kind: str, detail: str) -> None:
+        self._write({"kind": kind, "detail": detail, "last_entry": self._entry})
+        for path in self.databases:
+            # Stopped while another of its threads writes, it would keep everybody from writing.
+            with closing(_connect(path, timeout=60, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def _die(self, kind: str, detail: str) -> NoReturn:
         if not self._dying:
@@ -134,16 +156,17 @@ def _open(path: str, flags: int, mode: int) -> int:
 
 
 _silent = False
+_connect = sqlite3.dbapi2.connect
 
 
 def main() -> None:
     """Run the command of the remaining arguments."""
     note, point, number, *arguments = sys.argv[1:]
-    death = Death(note, point, int(number))
-    connect = sqlite3.dbapi2.connect
+    death = Death(note, point, number)
 
     def traced(database: Any, *rest: Any, **named: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(database, *rest, **named)
+        connection: sqlite3.Connection = _connect(database, *rest, **named)
+        death.databases.add(str(database))
         name, waiting = os.path.basename(str(database)), list[str]()  # noqa: PTH119
         connection.set_trace_callback(lambda sql: death.on_statement(name, waiting, sql))
         return connection

@@ -107,6 +107,7 @@ def test_a_second_process_for_the_same_run_is_turned_away_with_exit_code_4(stage
 
 def test_a_process_that_hangs_is_ended_by_whoever_takes_its_run_over(stage: Stage, play: Play) -> None:
     model = play(*SOLVE)
+    stage.environment["NECROCODE_LEASE_SECONDS"] = "1"
     process = stage.start_gated("run", stage.task(test_commands=[GATE]))
     run_id = stage.only_run.run_id
     os.kill(process.pid, signal.SIGSTOP)
@@ -114,10 +115,15 @@ def test_a_process_that_hangs_is_ended_by_whoever_takes_its_run_over(stage: Stag
     stage.open_gate()
     taken = stage.necrocode("resume", run_id, "--take-over")
     assert taken.code == 0, taken.err
+    assert "watched for 1 s" in taken.err
     assert stage.finish(process).code == -signal.SIGKILL
     assert stage.only_run.epoch == 2
     assert model.answered == [0, 1]
     assert stage.branch_updates(BRANCH) == 1
+    assert stage.events() == [("1", "RunnerStarted"), ("1", "TaskCompleted")]
+    assert stage.lent_slots() == {}
+    assert stage.necrocode("verify", "--all").code == 0
+    assert stage.necrocode("doctor").code == 0
 
 
 def test_cancelling_a_live_run_ends_it_and_cleans_up(stage: Stage, play: Play) -> None:

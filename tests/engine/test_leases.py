@@ -67,6 +67,9 @@ def test_an_old_holder_appends_nothing_and_frees_nothing(workshop: Workshop, att
     before = (workshop.entries, workshop.run)
     with pytest.raises(Superseded, match="epoch 1 is over"):
         attempt(old)
+    with pytest.raises(Superseded, match="epoch 1 is over"):
+        old.check()
+    new.check()
     assert not old.beat()
     old.abandon()
     assert (workshop.entries, workshop.run) == before

@@ -124,6 +124,8 @@ def test_a_command_that_never_started_never_will(runner: SupervisedCommands, slo
     one = spec(slot, "touch started")
     assert runner.attach(one, StopToken()).status == "interrupted"
     assert runner.run(one, StopToken()).status == "interrupted"
+    runner.forget(one.command_id)
+    assert runner.run(one, StopToken()).status == "interrupted", "its outcome is recorded, but a starter may be late"
     assert runner.attach(one, StopToken()).status == "interrupted"
     assert not (slot / "started").exists()
 
@@ -197,6 +199,32 @@ def test_recovery_and_a_keeper_race_for_the_claim(plain: SupervisedCommands, slo
             assert results[0].status in ("interrupted", "stopped")
     time.sleep(0.2)
     assert len(list(slot.iterdir())) == started
+
+
+@pytest.mark.parametrize("how", ["run", "attach"])
+def test_who_waits_for_a_command_that_another_process_settled_is_superseded(
+    plain: SupervisedCommands, slot: Path, commands_dir: Path, how: str
+) -> None:
+    one = spec(slot, "touch ready; sleep 300")
+    if how == "attach":
+        _leave_running(plain, one, slot / "ready")
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            getattr(plain, how)(one, StopToken())
+        except Superseded as signal:
+            raised.append(signal)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_until((slot / "ready").exists)
+    # stopped meanwhile, so that it sees what another process did only when all is done
+    (commands_dir / one.command_id).rename(commands_dir.parent / "settled")
+    thread.join(20)
+    assert len(raised) == 1
+    assert not (commands_dir / one.command_id).exists(), "it left no claim behind"
+    os.kill(keeper_pid(commands_dir.parent, "settled"), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("supervisor_too", [False, True], ids=["keeper", "keeper and supervisor"])
