@@ -71,6 +71,13 @@ def _machine(runner: Runner) -> Iterator[Finding]:
 def _runs(runner: Runner) -> Iterator[Finding]:
     for orphan in runner.orphans():
         run = orphan.run
+        if orphan.why == "unseen":
+            yield Finding(
+                f"run {run.run_id}",
+                f"driven by {runner.journal.holder(run.run_id)}, which cannot be seen from here",
+                way_out=f"if that is gone: necrocode resume {run.run_id} --take-over",
+            )
+            continue
         force = " --force" if orphan.why == "poison" else ""
         yield Finding(
             f"run {run.run_id}",
@@ -99,16 +106,26 @@ def _outbox(runner: Runner, *, fix: bool) -> Iterator[Finding]:
 
 
 def _commands(runner: Runner, *, fix: bool) -> Iterator[Finding]:
-    for run_id in runner.leftover_commands():
+    from necrocode.commands.folder import clear_litter, litter
+
+    with runner.commands() as commands:
+        for run_id in filter(runner.is_over, commands.runs()):
+            if fix:
+                commands.reap(run_id)
+            yield _leftover(f"commands of run {run_id}", "left behind by a run that has ended or parked", fixed=fix)
+        for run_id in sorted(set(commands.strays().values())):
+            if runner.is_over(run_id):
+                continue
+            words = "processes go on although what watched over them was killed"
+            yield _leftover(f"commands of run {run_id}", words, fixed=fix)
         if fix:
-            runner.reap(run_id)
-        yield Finding(
-            f"commands of run {run_id}",
-            "left behind by a run that has ended or parked",
-            fine=fix,
-            mended=fix,
-            way_out="" if fix else "necrocode doctor --fix",
-        )
+            commands.kill_strays()
+    left = litter(runner.home.commands)
+    if left:
+        if fix:
+            clear_litter(runner.home.commands)
+        names = ", ".join(path.name for path in left)
+        yield _leftover("command files", f"left half made or half removed: {names}", fixed=fix)
 
 
 def _slots(runner: Runner, *, fix: bool) -> Iterator[Finding]:
@@ -120,15 +137,13 @@ def _slots(runner: Runner, *, fix: bool) -> Iterator[Finding]:
         if not leak.run_is_over:
             # It belongs to a run that can be resumed, which is a finding of its own.
             continue
-        done = leak.slot.slot_id in mended
-        yield Finding(
-            f"slot {leak.slot.slot_id}",
-            f"still lent to run {leak.slot.run_id}, which has ended or parked",
-            fine=done,
-            mended=done,
-            way_out="" if done else "necrocode doctor --fix",
-        )
+        words = f"still lent to run {leak.slot.run_id}, which has ended or parked"
+        yield _leftover(f"slot {leak.slot.slot_id}", words, fixed=leak.slot.slot_id in mended)
     yield Finding("slots", f"{lent} lent")
+
+
+def _leftover(subject: str, words: str, *, fixed: bool) -> Finding:
+    return Finding(subject, words, fine=fixed, mended=fixed, way_out="" if fixed else "necrocode doctor --fix")
 
 
 def _journal(runner: Runner) -> Finding:

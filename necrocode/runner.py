@@ -27,6 +27,7 @@ from necrocode.states.task import TaskContext
 
 if TYPE_CHECKING:
     from necrocode.coder.settings import Progress
+    from necrocode.commands.runner import SupervisedCommands
     from necrocode.commands.sandbox import SandboxReport
     from necrocode.config import RunnerConfig
     from necrocode.config_sources import LoadedConfig
@@ -44,7 +45,8 @@ class Orphan:
     """A run that nobody drives although it has not ended."""
 
     run: RunRecord
-    #: ``died`` (its process is gone), ``parked``, ``interrupted`` (by a user), ``poison``.
+    #: ``died`` (its process is gone), ``parked``, ``interrupted`` (by a user), ``poison``, ``unseen`` (its process is
+    #: on another host or in another PID namespace: only a take-over can tell whether it lives).
     why: str
 
 
@@ -220,7 +222,7 @@ class Runner:
             return self.journal.run(run_id)
 
     def orphans(self) -> list[Orphan]:
-        """Runs that have not ended and that nobody drives, oldest first."""
+        """Runs that have not ended and that nobody drives, as far as can be seen from here; oldest first."""
         found = []
         for run in self.journal.runs("live", "interrupted", "parked"):
             if run.status == "parked":
@@ -229,8 +231,9 @@ class Runner:
                 found.append(Orphan(run, "interrupted"))
             else:
                 holder = self.journal.holder(run.run_id)
-                if holder is None or holder.is_alive() is False:
-                    found.append(Orphan(run, "died"))
+                alive = False if holder is None else holder.is_alive()
+                if not alive:
+                    found.append(Orphan(run, "unseen" if alive is None else "died"))
         return found
 
     # --- the outbox ---
@@ -253,9 +256,7 @@ class Runner:
 
     def sandbox_report(self) -> SandboxReport:
         """How commands would be confined, and why."""
-        from necrocode.wiring import commands_of
-
-        with commands_of(self.home, self.config, self.credentials) as commands:
+        with self.commands() as commands:
             return commands.sandbox_report()
 
     def is_over(self, run_id: str) -> bool:
@@ -264,18 +265,13 @@ class Runner:
 
         return run_is_over(self.journal, run_id)
 
-    def reap(self, run_id: str) -> int:
-        """End every command of a run and forget it; returns how many were still running."""
+    @contextmanager
+    def commands(self) -> Iterator[SupervisedCommands]:
+        """The commands of this machine, for looking after them."""
         from necrocode.wiring import commands_of
 
         with commands_of(self.home, self.config, self.credentials) as commands:
-            return commands.reap(run_id)
-
-    def leftover_commands(self) -> list[str]:
-        """Runs that are over and have commands on disk still."""
-        from necrocode.commands.folder import runs_with_commands
-
-        return [run_id for run_id in runs_with_commands(self.home.commands) if self.is_over(run_id)]
+            yield commands
 
     def lent_slots(self) -> list[tuple[str, str]]:
         """Slots on loan: slot id and run id."""
@@ -285,9 +281,9 @@ class Runner:
     @contextmanager
     def pool(self) -> Iterator[EmbeddedPool]:
         """The slots of this machine, for looking after them."""
-        from necrocode.wiring import commands_of, embedded_pool
+        from necrocode.wiring import embedded_pool
 
-        with commands_of(self.home, self.config, self.credentials) as commands:
+        with self.commands() as commands:
             yield embedded_pool(self.home, self.journal, self.services, self.config, commands)
 
     def _config_of(self, run_id: str) -> RunnerConfig:

@@ -32,9 +32,9 @@ class Job:
     attached: bool = False
 
 
-def recoverable(orphans: Sequence[Orphan], *, interrupted: bool = False) -> list[Orphan]:
-    """Those that are picked up unasked: never what a user stopped or what kills its runner; what is left out is
-    said.
+def recoverable(orphans: Sequence[Orphan], *, interrupted: bool = False, take_over: bool = False) -> list[Orphan]:
+    """Those that are picked up unasked: never what a user stopped, what kills its runner, or, but for a take-over, what
+    somebody else may be driving; what is left out is said.
     """
     taken = []
     for orphan in orphans:
@@ -42,6 +42,8 @@ def recoverable(orphans: Sequence[Orphan], *, interrupted: bool = False) -> list
             note(f"run {orphan.run.run_id} is left alone (poison): resume it with --force")
         elif orphan.why == "interrupted" and not interrupted:
             note(f"run {orphan.run.run_id} is left alone (stopped by a user): necrocode resume {orphan.run.run_id}")
+        elif orphan.why == "unseen" and not take_over:
+            note(f"run {orphan.run.run_id} is left alone (its process cannot be seen from here): --take-over")
         else:
             taken.append(orphan)
     return taken

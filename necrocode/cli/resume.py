@@ -40,11 +40,14 @@ def command(
         raise click.UsageError("name runs, or say --all, not both")
     with opened(config_file, home) as runner, stopping(runner):
         if every:
-            wanted = [orphan.run.run_id for orphan in recoverable(runner.orphans(), interrupted=interrupted)]
+            wanted = [
+                orphan.run.run_id
+                for orphan in recoverable(runner.orphans(), interrupted=interrupted, take_over=take_over)
+            ]
         elif runs:
             wanted = list(dict.fromkeys(runner.journal.find(run).run_id for run in runs))
         else:
-            orphans = runner.orphans()
+            orphans = [orphan for orphan in runner.orphans() if take_over or orphan.why != "unseen"]
             if len(orphans) > 1:
                 names = "\n  ".join(f"{o.run.run_id} {o.run.state} ({o.why})" for o in orphans)
                 raise click.UsageError(f"{len(orphans)} runs can be resumed; name one, or say --all:\n  {names}")

@@ -78,7 +78,9 @@ def command(
         orphans = [orphan for orphan in runner.orphans() if orphan.run.run_id not in begun]
         died = [orphan for orphan in orphans if orphan.why in ("died", "parked")]
         if recover:
-            job_list = [Job(orphan.run.run_id, attached=True) for orphan in recoverable(orphans)] + job_list
+            job_list = [
+                Job(orphan.run.run_id, attached=True) for orphan in recoverable(orphans, take_over=take_over)
+            ] + job_list
         elif died:
             note(f"unfinished: {counted(len(died), 'other run')}; to go on with all of them: necrocode resume --all")
         codes = drive_all(runner, job_list, jobs=jobs, as_json=as_json, force=force, take_over=take_over)

@@ -13,6 +13,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,9 @@ from necrocode.commands.leftovers import kill_command
 from necrocode.engine.identity import ProcessIdentity
 
 _TRASH = ".trash-"
+
+ABANDONED = timedelta(minutes=10)
+"""A draft, or a folder that says nobody's name, is a dead process's after this: it is there for milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,18 +255,34 @@ class CommandFolder:
         return value
 
 
+#: What the sandbox is given; their drafts have longer names.
+DRAFTS = (".hosts", ".empty")
+
+
 def runs_with_commands(commands_dir: Path) -> list[str]:
     """The runs that have commands on disk, ended or not, sorted; none if there is no such folder."""
     owners = [folder.owner() for folder in CommandFolder.all_in(commands_dir, scope="")]
     return sorted({owner[0] for owner in owners if owner is not None})
 
 
-def empty_trash(commands_dir: Path) -> None:
-    """Finish removals that a dying process left half done."""
-    with os.scandir(commands_dir) as entries:
-        trash = [Path(entry.path) for entry in entries if entry.name.startswith(_TRASH)]
-    for path in trash:
-        _remove_tree(path)
+def litter(commands_dir: Path) -> list[Path]:
+    """What dying processes left that belongs to no run: removals half done, and drafts and folders of nobody."""
+    before = time.time() - ABANDONED.total_seconds()
+    found = []
+    for path in sorted(commands_dir.iterdir()):
+        draft = path.name.startswith(DRAFTS) and path.name not in DRAFTS
+        nobodys = path.is_dir() and path.name[0] != "." and CommandFolder(path, "").owner() is None
+        # another process may be clearing up, too
+        with suppress(FileNotFoundError):
+            if path.name.startswith(_TRASH) or ((draft or nobodys) and path.lstat().st_mtime < before):
+                found.append(path)
+    return found
+
+
+def clear_litter(commands_dir: Path) -> None:
+    """Remove :func:`litter`."""
+    for path in litter(commands_dir):
+        _remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def folder_name(command_id: str) -> str:

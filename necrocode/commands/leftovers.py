@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
 from pathlib import Path
 
 from necrocode.commands.environment import COMMAND_VARIABLE, RUN_VARIABLE, SCOPE_VARIABLE
@@ -37,10 +36,9 @@ def kill_command(command_id: str, scope: str, started: tuple[int, int] | None) -
     return len(seen)
 
 
-def commands_of_run(run_id: str, scope: str) -> Collection[str]:
-    """The command ids of the run that still have a process, whatever became of their folders."""
-    wanted = {RUN_VARIABLE: run_id, SCOPE_VARIABLE: scope}
-    return {marks[COMMAND_VARIABLE] for _, marks in _marked() if wanted.items() <= marks.items()}
+def commands_with_processes(scope: str) -> dict[str, str]:
+    """The run id of each command that still has a process, by command id, whatever became of their folders."""
+    return {marks[COMMAND_VARIABLE]: marks[RUN_VARIABLE] for _, marks in _marked() if marks[SCOPE_VARIABLE] == scope}
 
 
 def _marked() -> list[tuple[int, dict[str, str]]]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from necrocode.commands.environment import clean_environment, marks
-from necrocode.commands.folder import CommandFolder, Ending, empty_trash
-from necrocode.commands.leftovers import commands_of_run, kill_command
+from necrocode.commands.folder import CommandFolder, Ending, clear_litter, runs_with_commands
+from necrocode.commands.leftovers import commands_with_processes, kill_command
 from necrocode.commands.link import SupervisorLink
 from necrocode.commands.output import present
 from necrocode.commands.sandbox import LOOPBACK_HOSTS, Bubblewrap, SandboxReport, probe, shell
@@ -134,11 +134,28 @@ class SupervisedCommands:
             if self._end(folder, run_id, owner[1]):
                 killed.add(owner[1])
             folder.remove()
-        for command_id in commands_of_run(run_id, self._scope):
-            if command_id not in keep and kill_command(command_id, self._scope, None):
+        for command_id, of_run in commands_with_processes(self._scope).items():
+            if of_run == run_id and command_id not in keep and kill_command(command_id, self._scope, None):
                 killed.add(command_id)
-        empty_trash(self._dir)
+        clear_litter(self._dir)
         return len(killed)
+
+    def runs(self) -> list[str]:
+        """The runs that have anything here: folders of commands, or processes whose folder is gone; sorted."""
+        return sorted({*runs_with_commands(self._dir), *commands_with_processes(self._scope).values()})
+
+    def strays(self) -> dict[str, str]:
+        """Commands that have processes although their keeper is dead: run id by command id.
+
+        Whatever becomes of the run, nobody will take their result.
+        """
+        found = commands_with_processes(self._scope)
+        return {command_id: run for command_id, run in found.items() if not self._folder(command_id).keeper_lives()}
+
+    def kill_strays(self) -> None:
+        """Kill what :meth:`strays` finds. Their folders stay: a run that is resumed reads there what became of them."""
+        for command_id in self.strays():
+            self._folder(command_id).kill_leftovers(command_id)
 
     def forget(self, command_id: str) -> None:
         """Remove what an ended command left on disk; one that still runs is left alone.

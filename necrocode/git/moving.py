@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 
 import pygit2
 
@@ -77,13 +76,15 @@ def _content(repository: pygit2.Repository, entry: pygit2.IndexEntry) -> bytes:
 
 def _with_markers(versions: list[bytes]) -> bytes:
     """Three versions (base's, common, branch's) merged, with markers where they disagree."""
-    # By the git command: libgit2's binding takes UTF-8 only.
-    with tempfile.TemporaryDirectory(prefix="necrocode-") as folder:
-        paths = [Path(folder) / name for name in ("base", "common", "branch")]
-        for path, content in zip(paths, versions, strict=True):
-            path.write_bytes(content)
+    # By the git command: libgit2's binding takes UTF-8 only. In memory: files would outlive a killed process.
+    with ExitStack() as stack:
+        files = [stack.enter_context(os.fdopen(os.memfd_create("version"), "wb")) for _ in versions]
+        for file, content in zip(files, versions, strict=True):
+            file.write(content)
+            file.flush()
+        paths = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in files]
         labels = ["-L", "base", "-L", "common", "-L", "branch"]
-        result = run_git(["merge-file", "-p", "--quiet", *labels, "--", *map(str, paths)])
+        result = run_git(["merge-file", "-p", "--quiet", *labels, "--", *paths])
     if not 0 <= result.exit_code < 128:
         raise EnvironmentFault(f"git merge-file failed: {words(result.stderr)}", stop_reason="git_failed")
     return result.stdout

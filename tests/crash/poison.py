@@ -54,6 +54,9 @@ def _poisoned(trial: Trial) -> Iterator[str]:
         yield f"after {len(trial.killed)} deaths: exit code {parked.code}, {run.status} ({run.stop_reason})"
     if trial.stage.lent_slots():
         yield f"parked, and it holds {trial.stage.lent_slots()}"
+    looked = trial.stage.necrocode("doctor")
+    if looked.code != 3 or f"TO DO run {run.run_id}: poison in" not in looked.out or "--force" not in looked.out:
+        yield f"doctor does not show it: exit code {looked.code}, {looked.out}"
     left = trial.stage.necrocode("resume", "--all")
     after = trial.stage.only_run
     if left.code != 0 or after.head_seq != run.head_seq:

@@ -128,9 +128,12 @@ def test_a_live_holder_elsewhere_is_followed_when_its_heartbeat_stands_still_and
     alive = elsewhere(stage, "resume", run_id, "--take-over")
     assert alive.code == 4, alive.err
     assert "which is alive" in alive.err
+    unasked = elsewhere(stage, "resume", "--all")
+    assert unasked.code == 0
+    assert f"run {run_id} is left alone (its process cannot be seen from here)" in unasked.err
     stop(stage, old)
     stage.open_gate()
-    taken = elsewhere(stage, "resume", run_id, "--take-over")
+    taken = elsewhere(stage, "resume", "--all", "--take-over")
     assert taken.code == 0, taken.err
     assert is_stopped(old)
     before = journal(stage)
