@@ -298,7 +298,8 @@ def test_it_is_lent_to_one_run_at_a_time_by_its_real_path(desk: Desk, tmp_path: 
 
 @pytest.mark.parametrize("call", ["holds", "allocate", "release"])
 def test_a_folder_that_a_later_epoch_holds_is_not_an_older_ones(desk: Desk, call: str) -> None:
-    old, new = (LocalFolders(desk.home / "locks", epoch=lambda epoch=epoch: epoch) for epoch in (1, 2))
+    old = LocalFolders(desk.home / "locks", epoch=lambda: 1)
+    new = LocalFolders(desk.home / "locks", epoch=lambda: 2)
     loan = desk.allocate(folders=old)
     assert new.holds(loan, run_id="run-1")
     with pytest.raises(EnvironmentFault, match="epoch 2, not 1") as refused:
