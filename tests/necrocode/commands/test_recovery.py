@@ -14,7 +14,7 @@ import pytest
 
 from necrocode.commands import SupervisedCommands
 from necrocode.commands.link import SupervisorLink
-from necrocode.engine.errors import Interrupted, Superseded
+from necrocode.engine.errors import Interrupted, StopSignal, Superseded
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult, CommandSpec
 from tests.necrocode.commands.conftest import Mode
@@ -209,16 +209,18 @@ def test_who_waits_for_a_command_that_another_process_settled_is_superseded(
     if how == "attach":
         _leave_running(plain, one, slot / "ready")
     raised: list[BaseException] = []
+    stop = _WatchedToken()
 
     def wait() -> None:
         try:
-            getattr(plain, how)(one, StopToken())
+            getattr(plain, how)(one, stop)
         except Superseded as signal:
             raised.append(signal)
 
     thread = threading.Thread(target=wait)
     thread.start()
-    wait_until((slot / "ready").exists)
+    # before it looks at the command, and then again and again while it waits
+    wait_until(lambda: stop.looks > 2 and (slot / "ready").exists())
     # stopped meanwhile, so that it sees what another process did only when all is done
     (commands_dir / one.command_id).rename(commands_dir.parent / "settled")
     thread.join(20)
@@ -355,6 +357,17 @@ def test_reap_kills_what_a_lost_keeper_left(plain: SupervisedCommands, slot: Pat
     (commands_dir / one.command_id).rename(commands_dir.parent / "elsewhere")
     assert plain.reap("run-1") == 1
     assert processes_of(one.command_id) == []
+
+
+class _WatchedToken(StopToken):
+    """Counts how often it was looked at."""
+
+    looks = 0
+
+    @property
+    def signal(self) -> StopSignal | None:
+        self.looks += 1
+        return super().signal
 
 
 def _start_and_kill_runner(
