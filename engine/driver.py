@@ -82,7 +82,10 @@ class Program:
 
 
 class Driver:
-    """Drives runs of one program. One driver drives one run at a time; use one per thread."""
+    """Drives runs of one program. One driver drives one run at a time; use one per thread.
+
+    Every ``heartbeat`` it says that it lives, every ``cancel_poll`` it looks whether somebody asked for a cancel.
+    """
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Driver:
         observer: Observer | None = None,
         ttl: timedelta = LEASE_TTL,
         heartbeat: timedelta = HEARTBEAT,
+        cancel_poll: timedelta = CANCEL_POLL,
     ) -> None:
         self._journal = journal
         self._program = program
@@ -100,7 +104,9 @@ class Driver:
         self._observer = observer
         self._ttl = ttl
         self._heartbeat = heartbeat
+        self._cancel_poll = cancel_poll
         self._drive: _Drive | None = None
+        self._heart: _Heart | None = None
         self._interrupt: Interrupted | None = None
         #: What the heart is to hear. A queue of this kind may be written to in a signal handler; a lock may not be
         #: taken there, since the thread that was interrupted may hold it.
@@ -132,6 +138,19 @@ class Driver:
         self._interrupt = Interrupted(message)
         self._mail.put(self._interrupt)
 
+    def request(self, signal: StopTriggered) -> None:
+        """Have the run leave its state by a trigger, or the next state that listens to it; nothing if none is driven.
+
+        Not for signal handlers.
+        """
+        if (drive := self._drive) is not None:
+            drive.request(signal)
+
+    def listen(self) -> None:
+        """Look now whether somebody asked for a cancel, as the heart does every ``cancel_poll``."""
+        if (heart := self._heart) is not None:
+            heart.listen()
+
     def drive(self, run_id: str, *, take_over: bool = False, force: bool = False) -> RunRecord:
         """Take ``run_id`` as far as it goes; returns it closed, parked or interrupted.
 
@@ -162,12 +181,13 @@ class Driver:
             self._drive = drive = _Drive(held, self._program, visit, self._settings, force=force)
             if self._interrupt is not None:
                 drive.request(self._interrupt)
-            with _Heart(drive, self._mail, self._heartbeat):
+            self._heart = heart = _Heart(drive, self._mail, self._heartbeat, self._cancel_poll)
+            with heart:
                 return drive.run()
         except Superseded as signal:
             raise LeaseHeld(f"{signal}: another process drives run {run_id} now") from signal
         finally:
-            self._drive = None
+            self._drive = self._heart = None
             held.abandon()
 
 
@@ -343,15 +363,18 @@ class _Drive:
 class _Heart:
     """Beats while a run is driven, and listens for what others ask of it."""
 
-    def __init__(self, drive: _Drive, mail: queue.SimpleQueue[StopSignal | None], interval: timedelta) -> None:
+    def __init__(
+        self, drive: _Drive, mail: queue.SimpleQueue[StopSignal | None], interval: timedelta, cancel_poll: timedelta
+    ) -> None:
         self._drive = drive
         self._mail = mail
         self._interval = interval.total_seconds()
+        self._cancel_poll = min(cancel_poll, interval).total_seconds()
         self._cancel_heard = False
         self._thread = threading.Thread(target=self._live, name="necrocode-heart", daemon=True)
 
     def __enter__(self) -> _Heart:
-        self._listen()
+        self.listen()
         self._thread.start()
         return self
 
@@ -363,7 +386,7 @@ class _Heart:
         due = time.monotonic() + self._interval
         while True:
             try:
-                signal = self._mail.get(timeout=min(CANCEL_POLL.total_seconds(), self._interval))
+                signal = self._mail.get(timeout=self._cancel_poll)
             except queue.Empty:
                 pass
             else:
@@ -371,7 +394,7 @@ class _Heart:
                     return
                 self._drive.request(signal)
             try:
-                self._listen()
+                self.listen()
                 if time.monotonic() >= due:
                     due = time.monotonic() + self._interval
                     self._beat()
@@ -383,7 +406,7 @@ class _Heart:
         if not self._drive.claim.beat():
             self._drive.request(Superseded(f"epoch {self._drive.claim.epoch} is over"))
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
         held = self._drive.claim
         if not self._cancel_heard and held.journal.cancel_requested(held.run.run_id):
             self._cancel_heard = True

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.outbox import Parcel
-from necrocode.states.ports import SlotAllocation
+from necrocode.states.loan import loan_of, recall
 from necrocode.states.reports import CALLS
 
 if TYPE_CHECKING:
@@ -33,18 +32,21 @@ def senders(
             raise EnvironmentFault(f"the outbox holds a registry call {parcel.call!r}, which is not known")
         call(registry, parcel.payload, parcel.item_id, parcel.epoch)
 
-    def release(parcel: Parcel) -> None:
+    def give_back(parcel: Parcel) -> None:
         from necrocode.pool.folders import LocalFolders
 
-        slot = parcel.payload["slot"]
-        loan = SlotAllocation(slot["slot_id"], Path(slot["path"]), slot["generation"], slot["kind"])
+        payload, loan = parcel.payload, loan_of(parcel.payload)
+        kind, key = loan.kind if loan is not None else payload["kind"], payload["key"]
         with commands_of(home, config, credentials) as commands:
             commands.reap(parcel.run_id)
             pool = (
                 LocalFolders(home.locks, epoch=lambda: parcel.epoch)
-                if loan.kind == "folder"
+                if kind == "folder"
                 else pool_of(home, journal, services, config, credentials, commands, lambda: parcel.epoch)
             )
-            pool.release(loan, run_id=parcel.run_id, key=parcel.payload["key"])
+            if parcel.call == "call_back":
+                loan = recall(pool, payload["source"], run_id=parcel.run_id, key=key)
+            if loan is not None:
+                pool.release(loan, run_id=parcel.run_id, key=key)
 
-    return {"registry": report, "pool": release}
+    return {"registry": report, "pool": give_back}

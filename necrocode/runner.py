@@ -153,6 +153,9 @@ class Runner:
         from necrocode.narration import log_entry
         from necrocode.wiring import wire
 
+        if self.journal.run(run_id).status == "parked":
+            # The slot that could not be given back then may be the one that it waits for now.
+            self.deliver(run_id)
         config = self._config_of(run_id)
         # Each run has its own, since releasing wipes them.
         credentials, _ = load_credentials(config, self._environ)

@@ -99,6 +99,19 @@ def give_back(ctx: Context, ports: Ports) -> dict[str, Json]:
     return {"slot": None}
 
 
+def recall(pool: RepoPool, source: str, *, run_id: str, key: str) -> SlotAllocation | None:
+    """The loan that was made under ``key``, else one that is to be given back at once; ``None`` if no slot is free, so
+    that there is none.
+    """
+    try:
+        # Not the run's own token: a run that is being stopped must be able to clean up.
+        return pool.allocate(source, run_id=run_id, key=key, timeout=timedelta(0), stop=StopToken())
+    except Transient as error:
+        if error.stop_reason != "no_slot":
+            raise
+        return None
+
+
 def put_back(ctx: Context, ports: Ports, tree: str) -> None:
     """Make the slot's files those of ``tree`` again, as an effect."""
     workspace = workspace_of(ctx, ports)
@@ -121,12 +134,8 @@ def _call_back(ctx: Context, ports: Ports) -> None:
     key, pool, source = _tenure_key(ctx, tenure), lender(ctx, ports), _source(ctx, ports)
 
     def call_back(_: Attempt) -> Json:
-        try:
-            # Not the run's own token: a run that is being stopped must be able to clean up.
-            loan = pool.allocate(source, run_id=ctx.run_id, key=key, timeout=timedelta(0), stop=StopToken())
-        except Transient as error:
-            if error.stop_reason != "no_slot":
-                raise
+        loan = recall(pool, source, run_id=ctx.run_id, key=key)
+        if loan is None:
             return {"slot_id": None}
         _release(ctx, ports, loan, key)
         return {"slot_id": loan.slot_id}
@@ -137,6 +146,11 @@ def _call_back(ctx: Context, ports: Ports) -> None:
         )
     except (EffectFailed, TaskError) as error:
         ctx.warn("slot_not_called_back", {"tenure": tenure, "error": str(error)})
+        # One that parks asks for the same tenure again; from here on nobody does.
+        if isinstance(error, EffectFailed) and ctx.state == "releasing":
+            kind = "folder" if pool is ports.folders else "pool"
+            payload = {"source": source, "kind": kind, "run_id": ctx.run_id, "key": key}
+            ctx.post("pool", "call_back", payload, item_id=f"{key}:call_back")
 
 
 def _release(ctx: Context, ports: Ports, loan: SlotAllocation, key: str) -> None:

@@ -53,6 +53,9 @@ class Held(Generic[T]):
             self._steps = places
             self._go.release()
             self._stopped.acquire()
+            if self.ended:
+                # What it had open is closed, not about to be.
+                self._thread.join()
         return not self.ended
 
     def finish(self) -> None:

@@ -85,6 +85,11 @@ class Rehearsal:
         working = [name for name, state in self.lifecycle.states.items() if not state.terminal]
         return Program(self.lifecycle, dict.fromkeys(working, lambda ctx: self._work(ctx, world)))
 
+    def deliver(self, journal: Journal, mortal: Mortal) -> None:
+        """What each process does before it drives the run: try what its outbox holds. Nothing here, which posts
+        nothing.
+        """
+
     def outage(self, down: bool) -> None:
         """Let the world outside go down, or come back."""
         self.world.down = down

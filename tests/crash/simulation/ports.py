@@ -16,7 +16,7 @@ from necrocode.engine.outbox import Parcel
 from necrocode.engine.retry import RetryPolicy
 from necrocode.engine.stop import StopToken
 from necrocode.engine.testing import Death, Mortal
-from necrocode.states.loan import loan_of
+from necrocode.states.loan import loan_of, recall
 from necrocode.states.ports import (
     Artifact,
     ChangedFile,
@@ -420,12 +420,15 @@ def senders(adapters: Adapters, world: World, mortal: Mortal) -> dict[str, Calla
     def report(parcel: Parcel) -> None:
         CALLS[parcel.call](registry, parcel.payload, parcel.item_id, parcel.epoch)
 
-    def release(parcel: Parcel) -> None:
+    def give_back(parcel: Parcel) -> None:
+        key = parcel.payload["key"]
         loan = loan_of(parcel.payload)
-        assert loan is not None
-        pool.release(loan, run_id=parcel.run_id, key=parcel.payload["key"])
+        if parcel.call == "call_back":
+            loan = recall(pool, parcel.payload["source"], run_id=parcel.run_id, key=key)
+        if loan is not None:
+            pool.release(loan, run_id=parcel.run_id, key=key)
 
-    return {"registry": report, "pool": release}
+    return {"registry": report, "pool": give_back}
 
 
 def _result(command: Command, status: Any) -> CommandResult:

@@ -80,12 +80,15 @@ class Coding(Rehearsal):
         answers, turns = self.scenario.answers, self.scenario.max_turns
         return coding_program(Adapters().ports(self.outside, mortal, answers, turns, lambda *_: None))
 
+    def deliver(self, journal: Journal, mortal: Mortal) -> None:
+        outbox.deliver(journal, senders(Adapters(), self.outside, mortal))
+
     def outage(self, down: bool) -> None:
         self.outside.down = {"registry", "artifacts", "pool", "llm"} if down else set()
 
     def violations(self, journal: Journal, run_id: str) -> Iterator[str]:
         yield from broken_promises(journal, {self.lifecycle.name: self.lifecycle})
-        if journal.run(run_id).status != "closed":
+        if journal.run(run_id).status != "closed" or self.outside.down:
             return
         mortal = Mortal()
         _, left = outbox.deliver(journal, senders(Adapters(), self.outside, mortal))
@@ -103,6 +106,29 @@ def test_the_example_in_the_documentation_runs() -> None:
     tested = doctest.testmod(machines)
     assert tested.attempted > 3
     assert not tested.failed
+
+
+def test_the_same_examples_take_the_same_course_whatever_the_clock_says() -> None:
+    def courses() -> list[object]:
+        told: list[object] = []
+
+        class Told(Coding):
+            def outage(self, down: bool) -> None:
+                told.append(down)
+                super().outage(down)
+
+            def violations(self, journal: Journal, run_id: str) -> Iterator[str]:
+                told.append([(e.kind, e.state, e.name, e.epoch) for e in journal.entries(run_id)])
+                return super().violations(journal, run_id)
+
+        case = machine(LIFECYCLE, Told).TestCase
+        case.settings = settings(BRIEF, max_examples=6, stateful_step_count=40)
+        case("runTest").debug()
+        return told
+
+    first = courses()
+    assert first == courses()
+    assert any(isinstance(each, list) and any(e[2] == "cancel" for e in each) for each in first)
 
 
 class Forgetful(World):

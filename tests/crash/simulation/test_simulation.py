@@ -104,6 +104,17 @@ def test_a_push_in_doubt_that_somebody_built_on_is_found() -> None:
     assert not found
 
 
+@pytest.mark.parametrize("moment", ["during", "after"])
+def test_a_slot_that_could_not_be_called_back_is_given_back_once_the_pool_can_be_reached(moment: Moment) -> None:
+    def goes_down(world: World) -> None:
+        world.down.add("pool")
+
+    meanwhile = ((Upon("pool.allocate", moment), goes_down),)
+    deaths, found = violations(CANCELLED_DEAD, [Schedule((Upon("pool.allocate", moment),), meanwhile=meanwhile)])
+    assert deaths
+    assert not found
+
+
 def test_there_are_enough_broken_variants() -> None:
     assert len({control.name for control in CONTROLS}) >= 15
 

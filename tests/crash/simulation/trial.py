@@ -170,7 +170,9 @@ class Trial:
         if run.status == "parked":
             self._note_parking(run)
         ports = self.adapters.ports(self.world, mortal, self.scenario.answers, self.scenario.max_turns, self._heard)
-        driver = Driver(journal, coding_program(ports), observer=self._observe, heartbeat=HOUR, ttl=timedelta(0))
+        program = coding_program(ports)
+        # Nothing that hangs on the clock.
+        driver = Driver(journal, program, observer=self._observe, heartbeat=HOUR, cancel_poll=HOUR, ttl=timedelta(0))
         try:
             return driver.drive(run.run_id, take_over=take_over, force=run.stop_reason == "poison")
         except LeaseHeld:
