@@ -4,6 +4,8 @@
 
 - ``before-entry``: just before the NUMBER-th commit that holds journal entries;
 - ``after-entry``: right after that commit, at the next thing that Python does;
+- ``before-named``, ``after-named``: the same at the first commit that holds the entry NUMBER (words: its kind, state
+  and name);
 - ``seam``: before the NUMBER-th thing that reaches outside of the process (a transaction's begin or commit, a file
   made, written, renamed or removed, a process started, a connection made);
 - ``stop``: not its end: SIGSTOP. NUMBER is ``ENTRY/SEAM``, such as ``intent pushing git.push/spawn``: at the first
@@ -56,7 +58,8 @@ class Death:
     def __init__(self, note: str, point: str, number: str) -> None:
         self._note = note
         self._point = point
-        self._number = int(number) if point != "stop" else 0
+        self._name = number
+        self._number = int(number) if number.isdigit() else 0
         self._stop_entry, _, self._stop_seam = number.partition("/")
         #: Whether that entry was committed.
         self._stopping = False
@@ -109,6 +112,12 @@ class Death:
         self._entry = entry
         if self._point == "stop":
             self._stopping = self._stopping or self._stop_entry in entry
+        if self._point.endswith("-named"):
+            found = self._name in entry.split(", ")
+            if found and self._point == "before-named":
+                self._die("before-entry", entry)
+            self._armed = found
+            return
         if self._commits != self._number:
             return
         if self._point == "before-entry":

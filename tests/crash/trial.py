@@ -90,18 +90,32 @@ class Result:
 class CrashStage(Stage):
     """A stage whose commands can be started so that they end themselves."""
 
+    #: What runs the command: a script, and what it is told before what ``mortal.py`` is.
+    through: tuple[str | Path, ...] = (MORTAL,)
+
     def start_mortal(self, death: Death | None, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start the command; with no ``death`` its entries and seams are only counted."""
+        point, at = (death.point, int(death.at)) if death is not None else ("never", 0)
+        return self._start_at(point, str(at), *arguments)
+
+    def start_until(
+        self, entry: str, *arguments: str | Path, moment: Literal["before", "after"] = "after"
+    ) -> subprocess.Popen[str]:
+        """Start the command; it dies when the entry (its kind, state and name) is to be committed, or just was."""
+        return self._start_at(f"{moment}-named", entry, *arguments)
+
+    def _start_at(
+        self, point: str, at: str, *arguments: str | Path, stderr: int = subprocess.STDOUT
+    ) -> subprocess.Popen[str]:
         (self.root / "user").mkdir(exist_ok=True)
         self.note.unlink(missing_ok=True)
-        point, at = (death.point, int(death.at)) if death is not None else ("never", 0)
         return subprocess.Popen(
-            [sys.executable, str(MORTAL), str(self.note), point, str(at), *map(str, arguments)],
+            [sys.executable, *map(str, self.through), str(self.note), point, at, *map(str, arguments)],
             cwd=self.root,
             env=self.env(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
             # a process group to be killed as a whole
             start_new_session=True,

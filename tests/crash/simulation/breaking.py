@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from necrocode.engine import claim as claims
 from necrocode.engine import outbox
 from necrocode.engine.claim import Addition, Claim
 from necrocode.engine.context import Context
-from necrocode.engine.effects import Attempt, Repeat
+from necrocode.engine.effects import Adopt, Attempt, Repeat
 from necrocode.engine.errors import StopSignal
 from necrocode.engine.examination import Examination
 from necrocode.engine.journal import Journal
@@ -22,6 +23,7 @@ from necrocode.engine.lifecycle import Lifecycle, Transition
 from necrocode.engine.outbox import Parcel
 from necrocode.engine.stop import StopToken
 from necrocode.engine.writer import Writer
+from necrocode.git.slot import SlotFiles
 from necrocode.states import loan, program, pushing, recovery, releasing, reports
 from necrocode.states.lifecycle import LIFECYCLE
 from necrocode.states.ports import PushRequest, SlotAllocation
@@ -104,17 +106,29 @@ def no_reconcile() -> Any:
 @contextmanager
 def appends_unchecked() -> Iterator[None]:
     """Whoever appends takes the head as it finds it, whatever epoch it is."""
+    with heads_uncompared(), epochs_unchecked():
+        yield
+
+
+@contextmanager
+def heads_uncompared() -> Iterator[None]:
+    """Whoever appends in his own epoch takes the head as he finds it."""
     real: Any = Claim.append
 
     def append(self: Claim, additions: Sequence[Any], **rest: Any) -> Any:
         self.run = self.journal.run(self.run.run_id)._replace(epoch=self.epoch)
         return real(self, additions, **rest)
 
+    with swapped(Claim, "append", append):
+        yield
+
+
+def epochs_unchecked() -> Any:
+    """Whoever knows the head may append to it, whatever epoch he is of."""
     checked = claims._APPEND
     unchecked = checked.replace("leases.epoch = ? AND leases.held = 1", "? > 0")
     assert unchecked != checked
-    with swapped(Claim, "append", append), swapped(claims, "_APPEND", unchecked):
-        yield
+    return swapped(claims, "_APPEND", unchecked)
 
 
 @contextmanager
@@ -197,6 +211,34 @@ def restored_under_a_command() -> Any:
     return swapped(recovery, "is_command", lambda _: False)
 
 
+@contextmanager
+def restored_after_adoption() -> Iterator[None]:
+    """What a command left that outlived its runner is adopted, and then put back."""
+    known: list[Any] = []
+    holds: Any = loan.holds
+    real: Any = Context.effect
+
+    def holding(ctx: Context, ports: Any, data: Any) -> bool:
+        known.append(ports)
+        return bool(holds(ctx, ports, data))
+
+    def effect(self: Context, name: str, do: Callable[[Attempt], Any], **rest: Any) -> Any:
+        policy = rest.get("policy")
+        if isinstance(policy, Adopt) and known:
+            before = self.last_recorded("snapshot")
+
+            def adopt(attempt: Attempt) -> Any:
+                result = policy.attach(attempt)
+                loan.workspace_of(self, known[-1]).restore(str(before))
+                return result
+
+            rest["policy"] = Adopt(adopt)
+        return real(self, name, do, **rest)
+
+    with swapped(recovery, "holds", holding), swapped(Context, "effect", effect):
+        yield
+
+
 def loan_unchecked() -> Any:
     """Recovery takes it for granted that the slot is still the run's."""
     return swapped(recovery, "holds", lambda *_: True)
@@ -218,6 +260,17 @@ def cancel_after_the_push() -> Any:
         guards=LIFECYCLE.guards,
     )
     return swapped(program, "LIFECYCLE", table)
+
+
+def own_git_trusted() -> Any:
+    """Git is asked what has changed, in the repository that the slot says it is."""
+    real: Any = SlotFiles.snapshot
+
+    def snapshot(self: SlotFiles, *args: Any, **rest: Any) -> Any:
+        subprocess.run(["git", "status", "--porcelain"], cwd=self.path, capture_output=True, check=False)
+        return real(self, *args, **rest)
+
+    return swapped(SlotFiles, "snapshot", snapshot)
 
 
 # --- adapters that break their contract ---

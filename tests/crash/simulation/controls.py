@@ -5,16 +5,19 @@ A schedule counts only if the product itself passes it: what catches everything 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from necrocode.engine.claim import Addition, claim
-from necrocode.engine.errors import Superseded
+from necrocode.engine.claim import Addition, Claim, claim
+from necrocode.engine.errors import JournalUnavailable, Superseded
 from necrocode.engine.journal import Journal
 from necrocode.engine.testing import Moment, Place, broken_promises
 from necrocode.engine.writer import _Step
+from necrocode.git.slot import SlotFiles
 from necrocode.states.lifecycle import LIFECYCLE
 from tests.crash.simulation import breaking
 from tests.crash.simulation.ports import Adapters
@@ -22,6 +25,7 @@ from tests.crash.simulation.scenarios import BACK, BRANCH, CANCELLED_DEAD, MUTE,
 from tests.crash.simulation.schedules import FATES
 from tests.crash.simulation.trial import Schedule, Trial
 from tests.crash.simulation.world import World
+from tests.necrocode.git.repositories import git, make_store, write
 
 
 @dataclass
@@ -154,6 +158,63 @@ class _Stingy:
         return self._connection.execute(sql, parameters)
 
 
+def _second_writers(*, same_epoch: bool) -> Iterator[Attempt]:
+    """Somebody who holds the run no more, or never did, appends after whoever does has appended."""
+    for entries in (1, 3):
+        yield lambda entries=entries: _second_writer(entries, same_epoch=same_epoch)  # type: ignore[misc]
+
+
+def _second_writer(entries: int, *, same_epoch: bool) -> list[str]:
+    trial, said = Trial(SUCCESS, Schedule()), Addition("warning", "said", {"visit": 0, "ordinal": 0})
+    with closing(Journal(trial.path, durability="process-crash")) as journal:
+        run = journal.create(LIFECYCLE, subject="one", data={"task": {}})
+        first = claim(journal, run.run_id)
+        if not same_epoch:
+            first.abandon()
+        # The same process once more, as a thread that lost count would; or the next one.
+        second = Claim(journal, first.run, first.clock) if same_epoch else claim(journal, run.run_id)
+        for _ in range(entries):
+            second.append([said])
+        if not same_epoch:
+            # It has looked where the head is, and not whose the run is.
+            first.run = journal.run(run.run_id)._replace(epoch=first.epoch)
+        try:
+            first.append([said])
+        except (JournalUnavailable, Superseded):
+            return list(broken_promises(journal, {LIFECYCLE.name: LIFECYCLE}))
+        finally:
+            second.abandon()
+        return ["an append that was none of its business was not refused"]
+
+
+def _hostile_slots() -> Iterator[Attempt]:
+    """A model has made the slot's repository run its own programs, or be somewhere else."""
+    for trick in ("fsmonitor", "filter", "pointer"):
+        yield lambda trick=trick: _hostile_slot(trick)  # type: ignore[misc]
+
+
+def _hostile_slot(trick: str) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="necrocode-hostile-") as folder:
+        root = Path(folder)
+        slot, elsewhere, mark = root / "slot" / "work", root / "elsewhere.git", root / "ran"
+        write(slot, {"a.txt": "a"})
+        git(slot, "init", "--quiet")
+        git(slot, "add", "--all")
+        git(slot, "commit", "--quiet", "-m", "a")
+        program = f"sh -c 'touch {mark}; cat'"
+        if trick == "filter":
+            write(slot, {".gitattributes": "* filter=evil\n", "a.txt": "b"})
+            git(slot, "config", "filter.evil.clean", program)
+        else:
+            git(slot, "config", "core.fsmonitor", f"touch {mark}; false")
+        if trick == "pointer":
+            (slot / ".git").rename(elsewhere)
+            git(elsewhere, "config", "core.worktree", str(slot))
+            (slot / ".git").write_text(f"gitdir: {elsewhere}\n")
+        SlotFiles(slot, root / "slot" / "state", make_store(root / "store.git")).snapshot()
+        return [f"{trick}: a program of the slot's was run"] if mark.exists() else []
+
+
 def _tampered() -> Iterator[Attempt]:
     """The last entries of a run that ended are deleted, and the projection made to fit."""
     for entries in (1, 2, 5):
@@ -215,9 +276,24 @@ CONTROLS: tuple[Control, ...] = (
         breaking.no_reconcile,
     ),
     Control(
-        "appends are not compared with the head and the epoch",
+        "appends are compared with neither the head nor the epoch",
         lambda: _paused(("llm.complete", "before", 2), ("slot.snapshot", "after", 2), ("command.run", "after", 1)),
         breaking.appends_unchecked,
+    ),
+    Control(
+        "appends are not compared with the head",
+        lambda: _second_writers(same_epoch=True),
+        breaking.heads_uncompared,
+    ),
+    Control(
+        "appends are not compared with the epoch",
+        lambda: _second_writers(same_epoch=False),
+        breaking.epochs_unchecked,
+    ),
+    Control(
+        "the slot's own .git is trusted",
+        _hostile_slots,
+        breaking.own_git_trusted,
     ),
     Control(
         "no transaction around an append",
@@ -252,6 +328,11 @@ CONTROLS: tuple[Control, ...] = (
             ("command.run", "during", 1, 2), ("command.run", "after", 1, 0), ("slot.snapshot", "before", 2, 0)
         ),
         breaking.restored_under_a_command,
+    ),
+    Control(
+        "restored after a command was adopted",
+        lambda: _deaths(("command.run", "during", 1, 2), ("command.run", "after", 1, 0)),
+        breaking.restored_after_adoption,
     ),
     Control(
         "the loan is not checked",
