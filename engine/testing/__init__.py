@@ -12,6 +12,7 @@ were at that instant. It stands for SIGKILL; a power cut is another matter.
 `broken_promises`  what the engine promises of every journal, and this one does not keep
 :class:`Held`      a process that goes on when it is told to: paused, woken after a take-over, killed
 :class:`Rehearsal` a world and handlers for a lifecycle that has none yet, or none that a test should call
+`replay`           a recorded run driven again against its own entries: what a new release must not break
 =================  =====================================================================================
 
 ``necrocode.engine.testing.machine`` makes a Hypothesis state machine of all this; it needs Hypothesis, nothing else
@@ -25,6 +26,7 @@ from necrocode.engine.testing.lives import Life, Scenario, die_everywhere, live_
 from necrocode.engine.testing.mortality import Death, Moment, Mortal, Place, Plan, at, never
 from necrocode.engine.testing.promises import broken_promises
 from necrocode.engine.testing.rehearsal import Rehearsal
+from necrocode.engine.testing.replay import replay
 
 __all__ = [
     "Death",
@@ -41,4 +43,5 @@ __all__ = [
     "die_everywhere",
     "live_through",
     "never",
+    "replay",
 ]
