@@ -1,0 +1,137 @@
+"""Task sets: the tasks of one specification, the states they may move between, and what one that is done frees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias, get_args
+
+from necrocode.errors import Problem
+
+TaskState: TypeAlias = Literal["ready", "running", "blocked", "done", "failed"]
+STATES: tuple[TaskState, ...] = get_args(TaskState)
+
+MOVES: Mapping[TaskState, tuple[TaskState, ...]] = {
+    "blocked": ("ready", "done"),
+    "ready": ("running", "blocked", "done", "failed"),
+    "running": ("ready", "done", "failed"),
+    "failed": ("ready", "running", "done"),
+    "done": ("ready", "running"),
+}
+"""Where a task may be moved to from each state. What a run reports of itself is a fact and is not asked of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetTask:
+    """One task of a task set."""
+
+    id: str
+    title: str
+    description: str = ""
+    state: TaskState = "ready"
+    #: Ids of tasks of the same set that must be done first.
+    dependencies: tuple[str, ...] = ()
+    required_skill: str | None = None
+    #: A higher one is taken first.
+    priority: int = 0
+    #: Nothing waits for it, and it is taken only if asked for.
+    is_optional: bool = False
+    #: Only holds others together: done by itself once they are, and never taken.
+    is_group: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class IllegalMove(ValueError):
+    """A task cannot be moved to that state from the one it is in."""
+
+
+def problems(tasks: Sequence[SetTask]) -> list[Problem]:
+    """What keeps ``tasks`` from being a task set; fields are such as ``tasks[2].dependencies``.
+
+    An id that is there twice, a dependency that is no task of the set, and a cycle, which is named.
+    """
+    found: list[Problem] = []
+    places: dict[str, int] = {}
+    for place, task in enumerate(tasks):
+        first = places.setdefault(task.id, place)
+        if first != place:
+            found.append(Problem(f"tasks[{place}].id", f"{task.id!r} is the id of tasks[{first}] already"))
+    for place, task in enumerate(tasks):
+        found += [
+            Problem(f"tasks[{place}].dependencies", f"{wanted!r} is no task of this set")
+            for wanted in task.dependencies
+            if wanted not in places
+        ]
+    cycle = find_cycle(tasks)
+    if cycle:
+        words = " → ".join((*cycle, cycle[0]))
+        found.append(Problem(f"tasks[{places[cycle[0]]}].dependencies", f"go round in a circle: {words}"))
+    return found
+
+
+def find_cycle(tasks: Iterable[SetTask]) -> tuple[str, ...]:
+    """Ids of tasks that depend on each other in a circle, each on the next and the last on the first; else nothing."""
+    needs = {task.id: task.dependencies for task in tasks}
+    finished: set[str] = set()
+    for start in needs:
+        # A path of (task, what it needs and was not looked at yet): no recursion, since chains are as long as sets.
+        path = [(start, iter(needs[start]))] if start not in finished else []
+        on_path = {start: 0}
+        while path:
+            task, rest = path[-1]
+            wanted = next(rest, None)
+            if wanted is None:
+                path.pop()
+                del on_path[task]
+                finished.add(task)
+            elif wanted in on_path:
+                return tuple(each for each, _ in path[on_path[wanted] :])
+            elif wanted in needs and wanted not in finished:
+                on_path[wanted] = len(path)
+                path.append((wanted, iter(needs[wanted])))
+    return ()
+
+
+def check_move(task: SetTask, to: TaskState) -> None:
+    """Raises :class:`IllegalMove` if ``task`` may not be moved to ``to``."""
+    if to not in MOVES[task.state]:
+        allowed = ", ".join(MOVES[task.state])
+        raise IllegalMove(f"task {task.id!r} is {task.state} and cannot become {to}, only {allowed}")
+
+
+def settled(tasks: Sequence[SetTask]) -> list[SetTask]:
+    """``tasks`` with each blocked one whose dependencies are all done made ready; a group becomes done instead, which
+    may free others in turn.
+    """
+    now = {task.id: task for task in tasks}
+    waiting_for: dict[str, list[str]] = {}
+    for task in tasks:
+        for wanted in task.dependencies:
+            waiting_for.setdefault(wanted, []).append(task.id)
+    to_look_at = [task.id for task in tasks]
+    while to_look_at:
+        task = now[to_look_at.pop()]
+        if task.state in ("blocked", "ready") and is_free(task, now) and (task.is_group or task.state == "blocked"):
+            now[task.id] = replace(task, state="done" if task.is_group else "ready")
+            if task.is_group:
+                to_look_at += waiting_for.get(task.id, ())
+    return [now[task.id] for task in tasks]
+
+
+def is_free(task: SetTask, tasks: Mapping[str, SetTask]) -> bool:
+    """Whether everything that ``task`` depends on is done."""
+    return all(tasks[wanted].state == "done" for wanted in task.dependencies)
+
+
+def next_ready(tasks: Sequence[SetTask], *, optional: bool = False) -> SetTask | None:
+    """The task to take next: ready, its dependencies done, of the highest priority, and of those the first.
+
+    Optional tasks only with ``optional``.
+    """
+    by_id = {task.id: task for task in tasks}
+    free = [
+        task
+        for task in tasks
+        if task.state == "ready" and not task.is_group and (optional or not task.is_optional) and is_free(task, by_id)
+    ]
+    return max(free, key=lambda task: task.priority, default=None)
