@@ -33,12 +33,24 @@ class SetTask:
     dependencies: tuple[str, ...] = ()
     required_skill: str | None = None
     #: A higher one is taken first.
-    priority: int = 0
+    priority: float = 0
     #: Nothing waits for it, and it is taken only if asked for.
     is_optional: bool = False
     #: Only holds others together: done by itself once they are, and never taken.
     is_group: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSet:
+    """The tasks of one specification, in its order."""
+
+    spec_name: str
+    tasks: tuple[SetTask, ...]
+    #: What holds for every task of the set.
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Grows with every change.
+    version: int = 1
 
 
 class IllegalMove(ValueError):
@@ -63,7 +75,8 @@ def problems(tasks: Sequence[SetTask]) -> list[Problem]:
             if wanted not in places
         ]
     cycle = find_cycle(tasks)
-    if cycle:
+    # With two tasks of one id, nobody can say which of them the others wait for.
+    if cycle and len(places) == len(tasks):
         words = " → ".join((*cycle, cycle[0]))
         found.append(Problem(f"tasks[{places[cycle[0]]}].dependencies", f"go round in a circle: {words}"))
     return found

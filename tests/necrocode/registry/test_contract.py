@@ -1,4 +1,4 @@
-"""What every task registry must do: one suite over the embedded one and the REST client in front of it."""
+"""What every task registry must do: one suite over the embedded one, the one in files, and the REST client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from necrocode.embedded.database import open_services
 from necrocode.engine.errors import EnvironmentFault, Transient
 from necrocode.errors import NotFound
 from necrocode.registry.embedded import EmbeddedRegistry
-from necrocode.registry.records import TaskRecord
+from necrocode.registry.files import FileRegistry
+from necrocode.registry.records import TaskEvent, TaskRecord
 from necrocode.registry.rest import TaskRegistryClient
 from necrocode.states.ports import Artifact, TaskRegistry
 from tests.necrocode.loopback import Request, Response, serve
@@ -30,12 +31,20 @@ class Registry(TaskRegistry, Protocol):
     def health_check(self) -> None: ...
 
 
+class Behind(Registry, Protocol):
+    """What can be looked into."""
+
+    def list_events(self, task_id: str, spec_name: str) -> list[TaskEvent]: ...
+
+    def list_artifacts(self, task_id: str, spec_name: str) -> list[Artifact]: ...
+
+
 @dataclass
 class Subject:
     """A registry to be tried, and the one behind it to look into."""
 
     registry: Registry
-    behind: EmbeddedRegistry
+    behind: Behind
 
 
 def registry_server(registry: EmbeddedRegistry, request: Request) -> Response:
@@ -87,8 +96,12 @@ def registry_server(registry: EmbeddedRegistry, request: Request) -> Response:
     return Response(204)
 
 
-@pytest.fixture(params=["embedded", "rest"])
+@pytest.fixture(params=["embedded", "files", "rest"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    if request.param == "files":
+        files = FileRegistry(tmp_path / "registry")
+        yield Subject(files, files)
+        return
     database = open_services(tmp_path / "home")
     embedded = EmbeddedRegistry(database)
     if request.param == "embedded":
