@@ -14,6 +14,7 @@
     ├── TaskError                           the task's own fault: fires a declared trigger
     └── EnvironmentFault                    the surroundings are broken: parks the run
         ├── Transient                       worth another attempt
+        │   └── Unreached                   … that certainly never arrived at the other side
         ├── InDoubt                         an effect may have happened and nobody can tell
         ├── NonDeterminismError             the handler did something else than it did before
         └── JournalError
@@ -123,6 +124,10 @@ class Transient(EnvironmentFault):
     ) -> None:
         super().__init__(message, stop_reason=stop_reason)
         self.retry_after = retry_after
+
+
+class Unreached(Transient):
+    """The other side could not be reached: nothing of the attempt can have arrived there."""
 
 
 class InDoubt(EnvironmentFault):

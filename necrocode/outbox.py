@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.outbox import Parcel
 from necrocode.states.loan import loan_of, recall
-from necrocode.states.reports import CALLS
+from necrocode.states.reports import CALLS, PRIMARY
 
 if TYPE_CHECKING:
     from necrocode.config import RunnerConfig
@@ -16,25 +17,39 @@ if TYPE_CHECKING:
     from necrocode.engine.database import Database
     from necrocode.engine.journal import Journal
     from necrocode.home import Home
+    from necrocode.states.ports import TaskRegistry
 
 
 def senders(
-    home: Home, journal: Journal, services: Database, config: RunnerConfig, credentials: LoadedCredentials
+    home: Home,
+    journal: Journal,
+    services: Database,
+    config_of: Callable[[str], RunnerConfig],
+    credentials: LoadedCredentials,
 ) -> dict[str, Callable[[Parcel], None]]:
-    """By sink: what makes the call that a parcel holds. Each raises what its port raises."""
-    from necrocode.wiring import commands_of, pool_of, registry_of
+    """By sink: what makes the call that a parcel holds. Each raises what its port raises.
 
-    registry = registry_of(services, config, credentials)
+    ``config_of`` gives the configuration of a run: its services are where its parcels go, whoever delivers them.
+    """
+    from necrocode.wiring import commands_of, fallbacks_of, pool_of, registry_of
+
+    @cache
+    def registries(run_id: str) -> dict[str, TaskRegistry]:
+        config = config_of(run_id)
+        return {PRIMARY: registry_of(services, config, credentials), **fallbacks_of(services, config)}
 
     def report(parcel: Parcel) -> None:
-        call = CALLS.get(parcel.call)
+        call, registry = CALLS.get(parcel.call), registries(parcel.run_id).get(parcel.sink)
         if call is None:
             raise EnvironmentFault(f"the outbox holds a registry call {parcel.call!r}, which is not known")
+        if registry is None:
+            raise EnvironmentFault(f"the report is for the {parcel.sink}, which is not configured any more")
         call(registry, parcel.payload, parcel.item_id, parcel.epoch)
 
     def give_back(parcel: Parcel) -> None:
         from necrocode.pool.folders import LocalFolders
 
+        config = config_of(parcel.run_id)
         payload, loan = parcel.payload, loan_of(parcel.payload)
         kind, key = loan.kind if loan is not None else payload["kind"], payload["key"]
         with commands_of(home, config, credentials) as commands:
@@ -49,4 +64,4 @@ def senders(
             if loan is not None:
                 pool.release(loan, run_id=parcel.run_id, key=key)
 
-    return {"registry": report, "pool": give_back}
+    return {PRIMARY: report, "registry_files": report, "registry_embedded": report, "pool": give_back}

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
-from necrocode.engine.errors import EnvironmentFault, Transient
+from necrocode.engine.errors import EnvironmentFault, Transient, Unreached
 from necrocode.errors import NotFound
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class Answer:
 class Service:
     """One service: its URL, its token, and calls to it. Never retries, never follows a redirect.
 
-    Errors: :class:`Transient` for the network, 408, 425, 429 and 5xx (``Retry-After`` in ``retry_after``);
+    Errors: :class:`Unreached` where no connection was made (refused, no such host), so that nothing was sent;
+    :class:`Transient` for the rest of the network, 408, 425, 429 and 5xx (``Retry-After`` in ``retry_after``);
     :class:`NotFound` for 404; :class:`EnvironmentFault` for 401 and 403 (``service_auth``), any other refusal
     (``service_request``) and answers of a wrong shape (``service_bad_answer``). Each names service, call and status
     and repeats the server's words, bounded and masked. Safe between threads.
@@ -223,6 +224,8 @@ class Service:
             cause = cause.__cause__ or cause.__context__
         if isinstance(error, httpx.UnsupportedProtocol | httpx.DecodingError):
             return EnvironmentFault(self._say(call, words), stop_reason="service_bad_answer")
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return Unreached(self._say(call, f"cannot reach {where}: {words}"))
         if isinstance(error, httpx.TimeoutException):
             return Transient(self._say(call, f"no answer from {where} within {timeout.total_seconds():g} s"))
         return Transient(self._say(call, f"cannot reach {where}: {words}"))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from necrocode.pool.embedded import EmbeddedPool
 
 
-NOT_USED = ("task_registry_dir", "max_memory_mb", "max_cpu_percent")
+NOT_USED = ("max_memory_mb", "max_cpu_percent")
 """Settings that are accepted and do nothing yet: to be silent about that would be a lie."""
 
 
@@ -245,7 +245,7 @@ class Runner:
         """Who delivers what the outbox holds, by sink."""
         from necrocode.outbox import senders
 
-        return senders(self.home, self.journal, self.services, self.config, self.credentials)
+        return senders(self.home, self.journal, self.services, self._config_of, self.credentials)
 
     def deliver(self, run_id: str | None = None) -> tuple[int, Sequence[Any]]:
         """Try to deliver what waits in the outbox; returns how many went out, and what still waits."""

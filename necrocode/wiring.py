@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from necrocode.engine.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from necrocode.coder.settings import CoderSettings, Progress
     from necrocode.commands.runner import SupervisedCommands
     from necrocode.config import RunnerConfig
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from necrocode.home import Home
     from necrocode.pool.embedded import EmbeddedPool
     from necrocode.pool.holder import Epoch
+    from necrocode.registry.files import FileRegistry
     from necrocode.states.ports import ArtifactStore, Ports, RepoPool, TaskRegistry
 
 
@@ -64,6 +67,7 @@ def wire(
     )
     ports = Ports(
         registry=registry_of(services, config, credentials),
+        fallbacks=fallbacks_of(services, config),
         pool=pool_of(home, journal, services, config, credentials, commands, epoch),
         folders=LocalFolders(home.locks, save_dirty=config.on_dirty_folder == "save", epoch=epoch),
         workspaces=GitWorkspaces(
@@ -107,11 +111,9 @@ def commands_of(home: Home, config: RunnerConfig, credentials: LoadedCredentials
 
 
 def registry_of(services: Database, config: RunnerConfig, credentials: LoadedCredentials) -> TaskRegistry:
-    """The registry that is told of tasks."""
+    """The registry that is told of tasks: the one at the URL, else the one in files, else the embedded one."""
     if config.task_registry_url is None:
-        from necrocode.registry.embedded import EmbeddedRegistry
-
-        return EmbeddedRegistry(services)
+        return next(iter(_local_registries(services, config).values()))
     from necrocode.registry.rest import TaskRegistryClient
 
     return TaskRegistryClient(
@@ -120,6 +122,28 @@ def registry_of(services: Database, config: RunnerConfig, credentials: LoadedCre
         timeout=timedelta(seconds=config.service_timeout_seconds),
         mask=credentials.mask,
     )
+
+
+def fallbacks_of(services: Database, config: RunnerConfig) -> dict[str, TaskRegistry]:
+    """By sink: where a run reports to if the registry at the URL cannot be reached as it begins."""
+    return _local_registries(services, config) if config.task_registry_url is not None else {}
+
+
+def file_registry(config: RunnerConfig, folder: Path) -> FileRegistry:
+    """The registry in the files below ``folder``."""
+    from necrocode.registry.files import FileRegistry
+
+    return FileRegistry(folder, lock_timeout=timedelta(seconds=config.lock_timeout_seconds))
+
+
+def _local_registries(services: Database, config: RunnerConfig) -> dict[str, TaskRegistry]:
+    from necrocode.registry.embedded import EmbeddedRegistry
+
+    found: dict[str, TaskRegistry] = {}
+    if config.task_registry_dir is not None:
+        found["registry_files"] = file_registry(config, config.task_registry_dir)
+    found["registry_embedded"] = EmbeddedRegistry(services)
+    return found
 
 
 def pool_of(

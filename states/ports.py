@@ -404,7 +404,11 @@ class Artifact:
 
 
 class TaskRegistry(Protocol):
-    """Is told what becomes of a task. Every write carries an idempotency key: the same key twice counts once."""
+    """Is told what becomes of a task. Every write carries an idempotency key: the same key twice counts once.
+
+    If a write certainly did not arrive, it should raise :class:`~necrocode.engine.errors.Unreached`: only then may
+    another registry be told instead.
+    """
 
     def set_status(
         self,
@@ -490,3 +494,6 @@ class Ports:
     artifacts: ArtifactStore
     credentials: Credentials
     log: RunLog
+    #: Registries that a run may report to instead, if the registry certainly cannot be reached as the run begins: by
+    #: the name of their sink in the outbox, the one to be taken first.
+    fallbacks: Mapping[str, TaskRegistry] = field(default_factory=dict)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
+from necrocode.registry.files import FileRegistry
 from tests.e2e.conftest import Play
-from tests.e2e.stage import BRANCH, PATIENCE, SOLVE, Stage
+from tests.e2e.stage import BRANCH, GATE, PATIENCE, SOLVE, Stage
 from tests.necrocode.loopback import Request, Response, serve
 
 
@@ -26,25 +28,137 @@ def test_an_artifact_store_that_is_down_is_a_warning(stage: Stage, play: Play) -
     assert stage.events()[-1] == ("1", "TaskCompleted")
 
 
-def test_a_registry_that_is_down_from_the_start_does_not_hold_the_run_up(stage: Stage, play: Play) -> None:
+ONE_TRY = {"NECROCODE_NETWORK_RETRY_COUNT": "0"}
+WHOLE = [("1", "RunnerStarted"), ("1", "TaskCompleted")]
+
+
+def told(request: Request) -> str:
+    body = request.json()
+    return str(body.get("status") or body.get("event_type") or body["type"])
+
+
+def in_files(folder: Path) -> list[tuple[str, str]]:
+    return [("1", event.event_type) for event in FileRegistry(folder).list_events("1", "greeting")]
+
+
+def test_a_registry_that_is_down_from_the_start_gives_way_to_the_embedded_one(stage: Stage, play: Play) -> None:
     play(*SOLVE)
-    env = {"TASK_REGISTRY_URL": closed_port(), "NECROCODE_NETWORK_RETRY_COUNT": "0"}
+    done = stage.necrocode("run", stage.task(), TASK_REGISTRY_URL=closed_port(), NECROCODE_NETWORK_RETRY_COUNT="1")
+    assert done.code == 0, done.err
+    assert BRANCH in stage.branches()
+    assert done.err.count("warning: registry_fallback") == 1
+    assert "to be delivered" not in done.err
+    assert stage.events() == WHOLE
+    assert stage.only_run.data["registry_sink"] == "registry_embedded"
+
+
+def test_a_run_that_began_in_files_reports_there_to_its_end_whoever_is_back(
+    stage: Stage, play: Play, tmp_path: Path
+) -> None:
+    play(*SOLVE)
+    folder = tmp_path / "registry"
+    env = {"TASK_REGISTRY_URL": closed_port(), "NECROCODE_TASK_REGISTRY_DIR": str(folder), **ONE_TRY}
+    task = stage.task(test_commands=[GATE])
+    process = stage.start_gated("run", task, **env)
+    process.kill()
+    process.communicate()
+    assert FileRegistry(folder).get_task("1").status == "running"
+    stage.open_gate()
+    with serve(lambda _: Response(200, {})) as registry:
+        done = stage.necrocode("run", task, **{**env, "TASK_REGISTRY_URL": registry.url})
+        assert registry.requests == []
+    assert done.code == 0, done.err
+    assert FileRegistry(folder).get_task("1").status == "done"
+    assert in_files(folder) == WHOLE
+    assert stage.events() == []
+
+
+def test_without_a_url_the_files_are_the_registry(stage: Stage, play: Play, tmp_path: Path) -> None:
+    play(*SOLVE)
+    folder = tmp_path / "registry"
+    done = stage.necrocode("run", stage.task(), NECROCODE_TASK_REGISTRY_DIR=str(folder))
+    assert done.code == 0, done.err
+    assert in_files(folder) == WHOLE
+    assert [artifact.type for artifact in FileRegistry(folder).list_artifacts("1", "greeting")] == [
+        "diff",
+        "test",
+        "log",
+    ]
+    assert stage.events() == []
+
+
+def test_a_damaged_task_set_holds_no_run_up_and_is_not_written_over(stage: Stage, play: Play, tmp_path: Path) -> None:
+    play(*SOLVE)
+    folder = tmp_path / "registry"
+    path = folder / "tasksets" / "greeting" / "taskset.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"tasks": [')
+    env = {"NECROCODE_TASK_REGISTRY_DIR": str(folder)}
     done = stage.necrocode("run", stage.task(), **env)
+    assert done.code == 0, done.err
+    assert "7 reports to be delivered" in done.err
+    assert path.read_text() == '{"tasks": ['
+    found = stage.necrocode("doctor")
+    assert found.code == 3
+    assert "taskset.json is not JSON" in found.out
+    path.write_text('{"tasks": []}')
+    # it needs no telling where the run's registry is: that was recorded
+    assert stage.necrocode("doctor", "--fix").code == 0
+    assert in_files(folder) == WHOLE
+    assert FileRegistry(folder).get_task("1").status == "done"
+
+
+def hang_up_once(listener: socket.socket) -> None:
+    """Take one request and answer nothing; nobody listens there after that."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65_536)
+        listener.close()
+
+
+def test_a_report_in_doubt_waits_for_the_registry_that_may_have_it(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        once = threading.Thread(target=hang_up_once, args=[listener])
+        once.start()
+        env = {"TASK_REGISTRY_URL": url, "NECROCODE_NETWORK_RETRY_COUNT": "1"}
+        done = stage.necrocode("run", stage.task(), **env)
+        once.join()
     assert done.code == 0, done.err
     assert BRANCH in stage.branches()
     # status and event at the start, three artifacts, status and event at the end
     assert "7 reports to be delivered" in done.err
-    heard: list[str] = []
-
-    def answer(request: Request) -> Response:
-        body = request.json()
-        heard.append(body.get("status") or body.get("event_type") or body["type"])
-        return Response(200, {})
-
-    with serve(answer) as registry:
+    assert "registry_fallback" not in done.err
+    assert stage.events() == []
+    with serve(lambda _: Response(200, {})) as registry:
         mended = stage.necrocode("doctor", "--fix", **{**env, "TASK_REGISTRY_URL": registry.url})
+        heard = [told(request) for request in registry.requests]
+        sent = [request.headers["idempotency-key"] for request in registry.requests]
     assert mended.code == 0, mended.out
     assert heard == ["running", "RunnerStarted", "diff", "test", "log", "done", "TaskCompleted"]
+    meant = [
+        payload["note"]["report_id"]
+        for entry, payload in stage.entries()
+        if entry.name.startswith("registry.") and entry.kind == "intent"
+    ]
+    assert sent == meant
+
+
+def test_a_registry_that_goes_away_later_is_waited_for(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    with serve(lambda _: Response(200, {}, {"Connection": "close"})) as registry:
+        process = stage.start_gated("run", stage.task(test_commands=[GATE]), TASK_REGISTRY_URL=registry.url, **ONE_TRY)
+        assert [told(request) for request in registry.requests] == ["running", "RunnerStarted"]
+    stage.open_gate()
+    done = stage.finish(process)
+    assert done.code == 0, done.err
+    assert "5 reports to be delivered" in done.err
+    assert stage.events() == []
+    # without the URL in the environment, too, they are for that registry
+    still = stage.necrocode("doctor", "--fix")
+    assert still.code == 3
+    assert stage.events() == []
 
 
 def test_a_pool_that_is_down_parks_the_run(stage: Stage, play: Play) -> None:

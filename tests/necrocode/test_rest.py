@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from necrocode.engine.errors import EnvironmentFault, Transient
+from necrocode.engine.errors import EnvironmentFault, Transient, Unreached
 from necrocode.errors import NotFound
 from necrocode.masking import Masker
 from necrocode.rest import Call, Service, retry_after, segment
@@ -150,24 +150,28 @@ def test_a_body_beyond_the_limit_is_refused(answering: Answering) -> None:
 
 def test_a_cut_answer_is_transient(answering: Answering) -> None:
     service, _ = answering(Response(200, b'{"a":', cut=100))
-    with pytest.raises(Transient, match=r"cannot reach http://127\.0\.0\.1"):
+    with pytest.raises(Transient, match=r"cannot reach http://127\.0\.0\.1") as caught:
         service.call(ASK)
+    assert not isinstance(caught.value, Unreached), "the server may have done it"
 
 
-def test_nobody_there_is_transient() -> None:
+def test_nobody_there_is_transient_and_nothing_can_have_arrived() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     service = Service("repo pool", f"http://127.0.0.1:{port}")
-    with pytest.raises(Transient, match=f"repo pool: check its health: cannot reach http://127.0.0.1:{port}"):
+    with pytest.raises(Unreached, match=f"repo pool: check its health: cannot reach http://127.0.0.1:{port}") as caught:
         service.health_check()
     service.close()
+    assert isinstance(caught.value, Transient)
+    assert caught.value.stop_reason == "service_unavailable"
 
 
 def test_silence_is_transient_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         service = Service("repo pool", f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=timedelta(seconds=0.2))
-        with pytest.raises(Transient, match=r"no answer from http://127\.0\.0\.1:\d+ within 0\.2 s"):
+        with pytest.raises(Transient, match=r"no answer from http://127\.0\.0\.1:\d+ within 0\.2 s") as caught:
             service.health_check()
+        assert not isinstance(caught.value, Unreached)
         service.close()
 
 
