@@ -129,11 +129,19 @@ def fallbacks_of(services: Database, config: RunnerConfig) -> dict[str, TaskRegi
     return _local_registries(services, config) if config.task_registry_url is not None else {}
 
 
-def file_registry(config: RunnerConfig, folder: Path) -> FileRegistry:
-    """The registry in the files below ``folder``."""
+def file_registry(config: RunnerConfig) -> FileRegistry:
+    """The registry in files: below ``task_registry_dir``, else below the home."""
+    from necrocode.imports.kiro import tick_done
     from necrocode.registry.files import FileRegistry
 
-    return FileRegistry(folder, lock_timeout=timedelta(seconds=config.lock_timeout_seconds))
+    return FileRegistry(
+        registry_folder(config), lock_timeout=timedelta(seconds=config.lock_timeout_seconds), on_done=tick_done
+    )
+
+
+def registry_folder(config: RunnerConfig) -> Path:
+    """Where the registry in files is."""
+    return config.task_registry_dir or config.home / "registry"
 
 
 def _local_registries(services: Database, config: RunnerConfig) -> dict[str, TaskRegistry]:
@@ -141,7 +149,7 @@ def _local_registries(services: Database, config: RunnerConfig) -> dict[str, Tas
 
     found: dict[str, TaskRegistry] = {}
     if config.task_registry_dir is not None:
-        found["registry_files"] = file_registry(config, config.task_registry_dir)
+        found["registry_files"] = file_registry(config)
     found["registry_embedded"] = EmbeddedRegistry(services)
     return found
 

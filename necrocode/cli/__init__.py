@@ -10,6 +10,7 @@ import click
 COMMANDS = {
     "run": "Take tasks from their task files to pushed branches.",
     "resume": "Go on with runs that were killed, interrupted or parked.",
+    "tasks": "Import task sets, list them, move their tasks.",
     "runs": "List runs.",
     "show": "Show one run and its journal.",
     "watch": "Follow a run that another process drives.",

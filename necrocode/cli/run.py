@@ -11,11 +11,16 @@ from necrocode import exits
 from necrocode.cli.session import common, counted, json_option, leave, note, opened
 
 if TYPE_CHECKING:
+    from necrocode.runner import Runner
     from necrocode.states.task import TaskContext
+    from necrocode.task_file import LoadedTask
 
 
 @click.command("run")
-@click.argument("tasks", nargs=-1, required=True, metavar="TASK…")
+@click.argument("tasks", nargs=-1, metavar="[TASK…]")
+@click.option("--next", "next_task", is_flag=True, help="The next ready task of the task sets, instead of TASK.")
+@click.option("--spec", help="With --next: only of this task set.")
+@click.option("--optional", is_flag=True, help="With --next: an optional task, too.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, help="How many tasks to work on at once.")
 @click.option("--new", is_flag=True, help="Begin another run; refused while the present one has not ended.")
 @click.option("--recover", is_flag=True, help="First go on with runs whose process died or that parked.")
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
 @common
 def command(
     tasks: tuple[str, ...],
+    next_task: bool,
+    spec: str | None,
+    optional: bool,
     jobs: int,
     new: bool,
     recover: bool,
@@ -54,14 +62,18 @@ def command(
     from necrocode.errors import InvalidInput, Problem
     from necrocode.task_file import load_tasks
 
+    if next_task == bool(tasks):
+        raise click.UsageError("name tasks, or take the next one with --next")
+    if (spec or optional) and not next_task:
+        raise click.UsageError("--spec and --optional go with --next")
     loaded = [each for name in tasks for each in load_tasks(Path(name))]
     if branch is not None and len(loaded) > 1:
         raise InvalidInput("--branch", [Problem("", "names one branch, but there are several tasks")])
-    wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
     with (
         opened(
             config_file,
             home,
+            task_registry_dir=folder_of_tasks(config_file, home) if next_task else None,
             push=push,
             llm_model=llm_model,
             llm_endpoint=llm_endpoint,
@@ -70,6 +82,9 @@ def command(
         ) as runner,
         stopping(runner),
     ):
+        if next_task:
+            loaded = [take(runner, spec, optional=optional)]
+        wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
         for each in loaded:
             for warning in each.warnings:
                 note(f"warning: {warning}")
@@ -85,6 +100,44 @@ def command(
             note(f"unfinished: {counted(len(died), 'other run')}; to go on with all of them: necrocode resume --all")
         codes = drive_all(runner, job_list, jobs=jobs, as_json=as_json, force=force, take_over=take_over)
     leave(exits.worst(codes))
+
+
+def folder_of_tasks(config_file: Path | None, home: Path | None) -> Path:
+    """Where the task sets are: it is recorded with the run of a task out of them, since that must report there."""
+    from necrocode.config_sources import load_config
+    from necrocode.wiring import registry_folder
+
+    return registry_folder(load_config({"home": home}, config_file).config)
+
+
+def take(runner: Runner, spec: str | None, *, optional: bool) -> LoadedTask:
+    """The next task, claimed for this process. Raises :class:`~necrocode.errors.InvalidInput` if there is none."""
+    from datetime import UTC, datetime
+
+    from necrocode.cli.tasks import check_spec, registry_of_tasks
+    from necrocode.engine.identity import ProcessIdentity
+    from necrocode.errors import InvalidInput, Problem
+    from necrocode.registry.files import Claim
+    from necrocode.registry.taking import take_next
+
+    undriven = {orphan.run.run_id: orphan.why for orphan in runner.orphans()}
+
+    def may_go_on(task: TaskContext, claim: Claim) -> bool:
+        """Whether the claim's run never began, or can be gone on with unasked."""
+        runs = [run.run_id for run in runner.journal.runs(subject=task.subject) if run.created_at >= claim.at]
+        whys = [undriven.get(run_id, "") for run_id in runs]
+        if "interrupted" in whys:
+            note(f"task {task.task_id} is left alone (stopped by a user): necrocode resume {runs[-1]}")
+        return all(why in ("died", "parked") for why in whys)
+
+    mine = Claim(str(runner.home.root), ProcessIdentity.current(), datetime.now(UTC))
+    registry = registry_of_tasks(runner)
+    check_spec(registry, spec)
+    taken = take_next(registry, mine, spec_name=spec, optional=optional, may_go_on=may_go_on)
+    if taken is None:
+        raise InvalidInput("--next", [Problem("", "no task is ready: see necrocode tasks list")])
+    note(f"next task: {taken.task.spec_name}/{taken.task.task_id}: {taken.task.title}")
+    return taken
 
 
 def with_branch(task: TaskContext, branch: str) -> TaskContext:

@@ -39,6 +39,8 @@ class Claim:
     #: The home that the run is in, with its host: a later process there may go on with it.
     home: str
     holder: ProcessIdentity
+    #: Of the first claim, however often it was taken over since.
+    at: datetime
 
 
 class FileRegistry:
@@ -156,13 +158,7 @@ class FileRegistry:
         document = self._read(spec_name)
         if not document.before:
             raise NotFound(f"the registry in {self._root} has no task set {spec_name!r}")
-        version = document.raw["version"]
-        return TaskSet(
-            spec_name,
-            tuple(document.tasks),
-            document.raw.get("metadata") or {},
-            version if isinstance(version, int) else 1,
-        )
+        return _task_set(document, spec_name)
 
     def get_task(self, task_id: str, spec_name: str | None = None) -> TaskRecord:
         """The task; without ``spec_name``, the one of that id which changed last. Raises :class:`NotFound`."""
@@ -195,15 +191,14 @@ class FileRegistry:
 
     # --- changing task sets ---
 
-    def merge(self, task_set: TaskSet) -> list[str]:
-        """Take in a task set; returns the ids of tasks that were there and are not in it: they stay.
+    def merge(self, task_set: TaskSet, check: Callable[[TaskSet], None] = lambda _: None) -> TaskSet:
+        """Take in a task set; returns it as it is then, with the tasks that were there and are not in what came.
 
         A task that is there already keeps its state, unless it comes in as done; nobody is interrupted. Raises
-        :class:`InvalidInput` if the whole would be no task set.
+        :class:`InvalidInput` if the whole would be no task set, and what ``check`` raises of it; nothing is written.
         """
         now = datetime.now(UTC)
         with self._held(task_set.spec_name) as (document, save):
-            coming = {task.id for task in task_set.tasks}
             document.raw["metadata"] = {**(document.raw.get("metadata") or {}), **task_set.metadata}
             for task in task_set.tasks:
                 raw = document.raw_task(task.id)
@@ -218,7 +213,7 @@ class FileRegistry:
                     "required_skill": task.required_skill,
                     "priority": task.priority,
                     "is_optional": task.is_optional,
-                    "metadata": {**(raw.get("metadata") or {}), **task.metadata},
+                    "metadata": {**(raw.get("metadata") or {}), **task.metadata, "is_group": task.is_group},
                 }
                 if raw != before:
                     stamp(raw, "updated_at", now)
@@ -226,8 +221,9 @@ class FileRegistry:
             if found:
                 raise InvalidInput(f"the task set {task_set.spec_name!r}", found)
             _settle(document, now)
+            check(_task_set(document, task_set.spec_name))
             save()
-            return [task.id for task in document.tasks if task.id not in coming]
+            return _task_set(document, task_set.spec_name)
 
     def move(self, spec_name: str, task_id: str, to: TaskState) -> None:
         """Give a task another state by hand. Raises :class:`NotFound` and
@@ -252,7 +248,10 @@ class FileRegistry:
         """Who took a running task, if that is known."""
         claim = ours_of(task.metadata).get("claim")
         try:
-            return Claim(str(claim["home"]), ProcessIdentity.from_json(claim["holder"])) if claim else None
+            if not claim:
+                return None
+            at = datetime.fromisoformat(claim["at"])
+            return Claim(str(claim["home"]), ProcessIdentity.from_json(claim["holder"]), at)
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -269,7 +268,11 @@ class FileRegistry:
             if before is None:
                 check_move(task, "running")
             raw["state"] = "running"
-            ours(raw)["claim"] = {"home": mine.home, "holder": mine.holder.to_json()}
+            ours(raw)["claim"] = {
+                "home": mine.home,
+                "holder": mine.holder.to_json(),
+                "at": (before or mine).at.isoformat(),
+            }
             stamp(raw, "updated_at", datetime.now(UTC))
             save()
             return True
@@ -322,6 +325,16 @@ def _folder(spec_name: str) -> str:
     """A spec's name as one folder's: as it is, but for what would lead elsewhere."""
     quoted = "".join(quote(letter, safe="") if letter in "/%\0" else letter for letter in spec_name)
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted or "%"
+
+
+def _task_set(document: TasksetDocument, spec_name: str) -> TaskSet:
+    version = document.raw["version"]
+    return TaskSet(
+        spec_name,
+        tuple(document.tasks),
+        document.raw.get("metadata") or {},
+        version if isinstance(version, int) else 1,
+    )
 
 
 def _merged(state: TaskState | None, coming: SetTask) -> TaskState:

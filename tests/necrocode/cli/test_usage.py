@@ -14,7 +14,11 @@ from tests.e2e.stage import SOLVE, Stage
 
 NECROCODE = f"{sys.executable} -m necrocode"
 
-PAGES = [(name,) for name in COMMANDS] + [("db", "upgrade"), ("db", "check")]
+PAGES = [(name,) for name in COMMANDS] + [
+    ("db", "upgrade"),
+    ("db", "check"),
+    *(("tasks", name) for name in ("import", "list", "move")),
+]
 
 
 def test_help_lists_every_command_and_the_exit_codes(stage: Stage) -> None:
@@ -53,7 +57,7 @@ def test_commands_that_print_data_have_json_and_all_have_home_and_config() -> No
         assert command is not None
         options = {option for parameter in command.params for option in parameter.opts}
         assert ("--json" in options) == (name in printing), name
-        if name not in ("diagram", "demo", "db"):
+        if name not in ("diagram", "demo", "db", "tasks"):
             assert {"--home", "--config", "--debug"} <= options, name
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -282,7 +283,7 @@ def test_who_wants_to_know_hears_what_became_done_and_again_when_the_report_is_r
 def test_a_set_that_comes_again_keeps_the_states_and_what_vanished(tmp_path: Path) -> None:
     registry = FileRegistry(tmp_path)
     first = (SetTask("1", "One"), SetTask("2", "Two", dependencies=("1",)), SetTask("3", "Three"), SetTask("4", "Four"))
-    assert registry.merge(TaskSet("auth", first, {"repo_url": "x"})) == []
+    registry.merge(TaskSet("auth", first, {"repo_url": "x"}))
     assert states(registry) == {"1": "ready", "2": "blocked", "3": "ready", "4": "ready"}
     done(registry, "1")
     done(registry, "3", status="running")
@@ -292,7 +293,7 @@ def test_a_set_that_comes_again_keeps_the_states_and_what_vanished(tmp_path: Pat
         SetTask("2", "Two", dependencies=("1.5",)),
         SetTask("4", "Four", state="done"),
     )
-    assert registry.merge(TaskSet("auth", again)) == ["3"]
+    assert len(registry.merge(TaskSet("auth", again)).tasks) == 5
     assert states(registry) == {"1": "done", "2": "blocked", "3": "running", "4": "done", "1.5": "ready"}
     now = registry.task_set("auth")
     assert (now.tasks[0].title, now.metadata["repo_url"]) == ("One!", "x")
@@ -331,7 +332,7 @@ def dead() -> ProcessIdentity:
 def test_a_claimed_task_is_nobody_elses_until_its_claim_is_taken_over(tmp_path: Path) -> None:
     taskset(tmp_path)
     registry = FileRegistry(tmp_path)
-    mine, theirs = Claim("here", dead()), Claim("there", ProcessIdentity.current())
+    mine, theirs = Claim("here", dead(), AT), Claim("there", ProcessIdentity.current(), AT + timedelta(hours=1))
     assert not registry.claim("auth", "2", mine), "it is blocked"
     assert registry.claim("auth", "1", mine)
     assert not registry.claim("auth", "1", theirs)
@@ -340,19 +341,22 @@ def test_a_claimed_task_is_nobody_elses_until_its_claim_is_taken_over(tmp_path: 
     assert not registry.claim("auth", "1", theirs, before=theirs)
     assert registry.claim("auth", "1", theirs, before=mine)
     assert not registry.claim("auth", "1", mine, before=mine)
+    now = registry.claim_of(registry.task_set("auth").tasks[0])
+    assert now == replace(theirs, at=AT), "it is still the same taking of the task"
     done(registry, "1", status="failed")
     assert registry.claim_of(registry.task_set("auth").tasks[0]) is None
 
 
 TAKER = """
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.registry.files import Claim, FileRegistry
 registry = FileRegistry(Path(sys.argv[1]))
 print("up", flush=True)
 sys.stdin.readline()
-mine = Claim(sys.argv[2], ProcessIdentity.current())
+mine = Claim(sys.argv[2], ProcessIdentity.current(), datetime.now(UTC))
 print(*[task.id for task in registry.task_set("s").tasks if registry.claim("s", task.id, mine)])
 """
 

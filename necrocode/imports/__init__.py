@@ -1,0 +1,1 @@
+"""Imports: what users have already, as task sets. One module a format."""
