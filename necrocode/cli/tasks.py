@@ -58,6 +58,8 @@ def import_command(
     imported = _reader(file, form)(file, spec)
     extra = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}
     tasks = tuple(replace(task, metadata={**task.metadata, **extra}) for task in imported.task_set.tasks)
+    # For the set, too: tasks that come with a later import need no saying again.
+    task_set = replace(imported.task_set, tasks=tasks, metadata={**imported.task_set.metadata, **extra})
 
     def check(whole: TaskSet) -> None:
         for task in whole.tasks:
@@ -66,7 +68,7 @@ def import_command(
 
     with opened(config_file, home) as runner:
         registry = registry_of_tasks(runner)
-        whole = registry.merge(replace(imported.task_set, tasks=tasks), check)
+        whole = registry.merge(task_set, check)
     for warning in imported.warnings:
         note(f"warning: {warning}")
     gone = [task.id for task in whole.tasks if task.id not in {each.id for each in tasks}]

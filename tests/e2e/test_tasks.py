@@ -51,7 +51,7 @@ def states(stage: Stage, *arguments: str) -> dict[str, str]:
 def test_a_task_list_is_worked_off_and_its_boxes_ticked(stage: Stage, play: Play, plan: Path) -> None:
     model = play(*SOLVE, calls(("write_file", {"path": "bye.py", "content": "bye = 1\n"})), SOLVE[-1])
     imported(stage, plan)
-    assert states(stage) == {"1": "blocked", "1.1": "ready", "1.2": "ready", "2": "blocked"}
+    assert states(stage) == {"1": "blocked", "1.1": "ready", "1.2": "blocked", "2": "blocked"}
     first = stage.necrocode("run", "--next")
     assert first.code == 0, first.err
     assert "next task: greeting/1.1: Greet by name" in first.err
@@ -138,7 +138,7 @@ def test_an_import_checks_each_task_and_lands_whole_or_not_at_all(stage: Stage, 
     assert {task["id"]: task["state"] for task in again.json["tasks"]} == {
         "1": "blocked",
         "1.1": "ready",
-        "1.2": "ready",
+        "1.2": "blocked",
         "2": "done",
         "3": "ready",
     }
