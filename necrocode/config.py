@@ -122,7 +122,7 @@ class RunnerConfig(BaseSettings):
     task_registry_url: ServiceUrl | None = None
     repo_pool_url: ServiceUrl | None = None
     artifact_store_url: ServiceUrl | None = None
-    #: The older file-based registry.
+    #: The older file-based registry: is told of tasks where no URL is set, or where a run cannot reach it as it begins.
     task_registry_dir: Folder | None = None
     #: A mounted folder of secrets, a file each, named like the environment variable it stands for.
     secrets_dir: Folder | None = None

@@ -42,6 +42,7 @@ def examine(runner: Runner, *, fix: bool = False) -> list[Finding]:
         *_outbox(runner, fix=fix),
         *_commands(runner, fix=fix),
         *_slots(runner, fix=fix),
+        *_task_sets(runner),
         _journal(runner),
     ]
 
@@ -144,6 +145,21 @@ def _slots(runner: Runner, *, fix: bool) -> Iterator[Finding]:
 
 def _leftover(subject: str, words: str, *, fixed: bool) -> Finding:
     return Finding(subject, words, fine=fixed, mended=fixed, way_out="" if fixed else "necrocode doctor --fix")
+
+
+def _task_sets(runner: Runner) -> Iterator[Finding]:
+    from necrocode.engine.errors import EnvironmentFault
+    from necrocode.wiring import file_registry
+
+    registry = file_registry(runner.config)
+    try:
+        specs = registry.specs()
+        registry.health_check()
+    except EnvironmentFault as error:
+        yield Finding("task sets", str(error), fine=False, way_out="correct what it names")
+    else:
+        if specs:
+            yield Finding("task sets", ", ".join(specs))
 
 
 def _journal(runner: Runner) -> Finding:

@@ -117,7 +117,7 @@ def take(runner: Runner, spec: str | None, *, optional: bool) -> LoadedTask:
     from necrocode.cli.tasks import check_spec, registry_of_tasks
     from necrocode.engine.identity import ProcessIdentity
     from necrocode.errors import InvalidInput, Problem
-    from necrocode.registry.files import Claim
+    from necrocode.registry.records import Claim
     from necrocode.registry.taking import take_next
 
     undriven = {orphan.run.run_id: orphan.why for orphan in runner.orphans()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from necrocode.engine.identity import ProcessIdentity
 from necrocode.errors import InvalidInput, NotFound
 from necrocode.registry import taskset_file
 from necrocode.registry.event_log import EventLog
-from necrocode.registry.records import TaskEvent, TaskRecord
+from necrocode.registry.records import Claim, TaskEvent, TaskRecord
 from necrocode.registry.spec_lock import SpecLock
 from necrocode.registry.taskset_file import (
     OURS,
@@ -30,17 +29,6 @@ from necrocode.registry.taskset_file import (
 )
 from necrocode.registry.tasksets import SetTask, TaskSet, TaskState, check_move, is_free, problems, settled
 from necrocode.states.ports import Artifact
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Who took a task and has not given it back."""
-
-    #: The home that the run is in, with its host: a later process there may go on with it.
-    home: str
-    holder: ProcessIdentity
-    #: Of the first claim, however often it was taken over since.
-    at: datetime
 
 
 class FileRegistry:
@@ -312,8 +300,6 @@ def _faults(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, LookupError):
-            raise
         where = error.filename or root
         raise EnvironmentFault(
             f"the task registry in {root} cannot be used: {error.strerror or error}: {where}",

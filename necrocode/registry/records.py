@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from necrocode.engine.identity import ProcessIdentity
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
@@ -20,6 +22,17 @@ class TaskRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: ``None`` if the registry does not say.
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who took a task and has not given it back."""
+
+    #: The home that the run is in, on the holder's host: a later process there may go on with it.
+    home: str
+    holder: ProcessIdentity
+    #: Of the first claim, however often it was taken over since.
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

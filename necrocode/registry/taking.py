@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from necrocode.engine.identity import ProcessIdentity
-from necrocode.registry.files import Claim, FileRegistry
+from necrocode.registry.records import Claim
 from necrocode.registry.taskset_file import OURS
 from necrocode.registry.tasksets import SetTask, TaskSet, next_ready
 from necrocode.states.task import TaskContext
@@ -15,6 +15,24 @@ from necrocode.task_file import InvalidTask, LoadedTask, task_from
 
 _OF_THE_TASK = frozenset({"task_id", "spec_name", "title", "description", "dependencies", "required_skill", "metadata"})
 _TITLE = 200
+
+
+class TaskSets(Protocol):
+    """A registry that tasks can be taken from; :class:`~necrocode.registry.files.FileRegistry` is one."""
+
+    def specs(self) -> list[str]:
+        """The names of the task sets, sorted."""
+
+    def task_set(self, spec_name: str) -> TaskSet:
+        """A task set as it is now. Raises :class:`~necrocode.errors.NotFound`."""
+
+    def claim_of(self, task: SetTask) -> Claim | None:
+        """Who took a running task, if that is known."""
+
+    def claim(self, spec_name: str, task_id: str, mine: Claim, *, before: Claim | None = None) -> bool:
+        """Take a ready task whose dependencies are done, atomically: it is running then. With ``before``, take over one
+        that is running and still claimed by that. False if it is not so any more.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +44,7 @@ class _Choice:
 
 
 def take_next(
-    registry: FileRegistry,
+    registry: TaskSets,
     mine: Claim,
     *,
     spec_name: str | None = None,
@@ -67,7 +85,7 @@ def context_of(task_set: TaskSet, task: SetTask) -> LoadedTask:
 
 
 def _choose(
-    registry: FileRegistry,
+    registry: TaskSets,
     mine: Claim,
     spec_name: str | None,
     optional: bool,
@@ -86,7 +104,7 @@ def _choose(
     return max(found, key=lambda choice: choice.task.priority, default=None)
 
 
-def _left_behind(registry: FileRegistry, sets: list[TaskSet], mine: Claim) -> Iterator[_Choice]:
+def _left_behind(registry: TaskSets, sets: list[TaskSet], mine: Claim) -> Iterator[_Choice]:
     host = ProcessIdentity.current().host
     for task_set in sets:
         for task in task_set.tasks:

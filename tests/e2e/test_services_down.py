@@ -145,6 +145,24 @@ def test_a_report_in_doubt_waits_for_the_registry_that_may_have_it(stage: Stage,
     assert sent == meant
 
 
+def test_a_report_that_a_death_left_in_doubt_waits_for_the_registry_that_may_have_it(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    task = stage.task()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        env = {"TASK_REGISTRY_URL": f"http://127.0.0.1:{listener.getsockname()[1]}", **ONE_TRY}
+        process = stage.start("run", task, **env)
+        listener.settimeout(PATIENCE)
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(65_536).startswith(b"PUT /tasks/1/status")
+            process.kill()
+            process.communicate()
+    done = stage.necrocode("run", task, **env)
+    assert done.code == 0, done.err
+    assert "7 reports to be delivered" in done.err
+    assert stage.events() == []
+
+
 def test_a_registry_that_goes_away_later_is_waited_for(stage: Stage, play: Play) -> None:
     play(*SOLVE)
     with serve(lambda _: Response(200, {}, {"Connection": "close"})) as registry:

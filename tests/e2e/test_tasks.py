@@ -203,7 +203,7 @@ def test_a_damaged_task_set_is_told_by_file_line_and_field(stage: Stage) -> None
     path = stage.home / "registry" / "tasksets" / "greeting" / "taskset.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"tasks": [\n{"id": "1", "state": "redy"}]}')
-    for arguments in (["run", "--next"], ["tasks", "list"]):
+    for arguments in (["run", "--next"], ["tasks", "list"], ["doctor"]):
         done = stage.necrocode(*arguments)
         assert done.code == 3
-        assert f"{path}, line 2: tasks[0].state: must be one of" in done.err
+        assert f"{path}, line 2: tasks[0].state: must be one of" in done.out + done.err

@@ -16,8 +16,8 @@ import pytest
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.errors import InvalidInput, NotFound
-from necrocode.registry.files import Claim, FileRegistry
-from necrocode.registry.records import TaskEvent
+from necrocode.registry.files import FileRegistry
+from necrocode.registry.records import Claim, TaskEvent
 from necrocode.registry.taskset_file import TasksetDamaged, line_of
 from necrocode.registry.tasksets import IllegalMove, SetTask, TaskSet
 from necrocode.states.ports import Artifact
@@ -352,7 +352,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from necrocode.engine.identity import ProcessIdentity
-from necrocode.registry.files import Claim, FileRegistry
+from necrocode.registry.files import FileRegistry
+from necrocode.registry.records import Claim
 registry = FileRegistry(Path(sys.argv[1]))
 print("up", flush=True)
 sys.stdin.readline()
@@ -412,6 +413,42 @@ def test_a_line_torn_by_a_death_harms_no_other_and_its_event_can_come_again(tmp_
     report(registry, 3)
     assert [event.key for event in registry.list_events("1", "auth")] == ["k1", "k2", "k3"]
     assert log.read_bytes().startswith(torn + b"\n"), "nothing is taken away"
+
+
+HAMMER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from necrocode.registry.files import FileRegistry
+registry = FileRegistry(Path(sys.argv[1]), rotate_bytes=1500)
+facts = {"run_id": "r"}
+for n in range(int(sys.argv[2]), 1000):
+    at = datetime.now(UTC)
+    registry.add_event("1", "s", "TaskFailed", data=facts, at=at, key=f"e{n}", epoch=1)
+    registry.set_status(str(n), "s", "done", metadata=facts, at=at, key=f"s{n}", epoch=1)
+    print(n, flush=True)
+"""
+
+
+def test_what_was_acknowledged_outlives_a_kill_at_any_moment(tmp_path: Path) -> None:
+    acknowledged = -1
+    for wait in range(1, 5):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HAMMER, str(tmp_path), str(acknowledged + 1)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3 * wait)]
+        process.kill()
+        said += process.communicate()[0].splitlines()
+        acknowledged = int(said[-1])
+    registry = FileRegistry(tmp_path)
+    keys = [event.key for event in registry.list_events("1", "s")]
+    # the one after the last that was acknowledged may be there, too; each is there once
+    assert keys[: acknowledged + 1] == [f"e{n}" for n in range(acknowledged + 1)]
+    assert len(keys) <= acknowledged + 2
+    found = states(registry, "s")
+    assert {found[str(n)] for n in range(acknowledged + 1)} == {"done"}
+    assert len(list((tmp_path / "events" / "s").iterdir())) > 2
 
 
 def test_the_newest_of_equal_ids_is_found_without_a_spec(tmp_path: Path) -> None:
