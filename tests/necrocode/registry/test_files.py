@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.errors import EnvironmentFault, Transient
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.errors import InvalidInput, NotFound
 from necrocode.registry.files import FileRegistry
@@ -347,6 +348,38 @@ def test_a_claimed_task_is_nobody_elses_until_its_claim_is_taken_over(tmp_path: 
     assert registry.claim_of(registry.task_set("auth").tasks[0]) is None
 
 
+@dataclass(frozen=True)
+class SlowIdentity(ProcessIdentity):
+    """A holder that is asked who it is in the middle of a claim, and takes its time."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    answer: threading.Event = field(default_factory=threading.Event)
+
+    def to_json(self) -> dict[str, Any]:
+        self.asked.set()
+        assert self.answer.wait(60)
+        return ProcessIdentity.current().to_json()
+
+
+def test_nobody_gets_between_the_look_at_a_task_and_its_claim(tmp_path: Path) -> None:
+    taskset(tmp_path)
+    here = ProcessIdentity.current()
+    slow = SlowIdentity(here.pid, here.start_time, here.boot_id, here.pid_namespace, here.host)
+    results: list[bool] = []
+    first = threading.Thread(
+        target=lambda: results.append(FileRegistry(tmp_path).claim("auth", "1", Claim("one", slow, AT)))
+    )
+    first.start()
+    assert slow.asked.wait(60)
+    second = FileRegistry(tmp_path, lock_timeout=timedelta(milliseconds=100))
+    with pytest.raises(Transient, match="was not free"):
+        second.claim("auth", "1", Claim("two", here, AT))
+    slow.answer.set()
+    first.join()
+    assert results == [True]
+    assert not second.claim("auth", "1", Claim("two", here, AT))
+
+
 TAKER = """
 import sys
 from datetime import UTC, datetime
@@ -377,7 +410,11 @@ def test_of_several_processes_no_two_take_the_same_task(tmp_path: Path) -> None:
     for taker in takers:
         assert taker.stdout is not None
         assert taker.stdout.readline() == "up\n"
-    taken = [task for taker in takers for task in taker.communicate("go\n", timeout=120)[0].split()]
+    for taker in takers:
+        assert taker.stdin is not None
+        taker.stdin.write("go\n")
+        taker.stdin.flush()
+    taken = [task for taker in takers for task in taker.communicate(timeout=120)[0].split()]
     assert sorted(taken, key=int) == [str(n) for n in range(12)]
 
 
