@@ -13,6 +13,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -210,10 +211,7 @@ def _sectors(operation: Operation) -> Sequence[Operation]:
         return [operation]
     start, end = operation.at, operation.at + len(operation.data)
     bounds = [start, *range(start - start % SECTOR + SECTOR, end, SECTOR), end]
-    return [
-        Wrote(operation.file, at, operation.data[at - start : until - start])
-        for at, until in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [Wrote(operation.file, at, operation.data[at - start : until - start]) for at, until in pairwise(bounds)]
 
 
 # --- what must be true ---
@@ -224,15 +222,15 @@ class Witness:
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        self._told: list[tuple[int, Entry]] = []
+        self.told: list[tuple[int, Entry]] = []
 
     def __call__(self, entry: Entry, _: Mapping[str, Any]) -> None:
         """An :data:`~necrocode.engine.claim.Observer` for the driver."""
-        self._told.append((len(self.recording.operations), entry))
+        self.told.append((len(self.recording.operations), entry))
 
     def acknowledged(self, position: int) -> list[Entry]:
         """What was said to be on disk when so many operations had been done."""
-        return [entry for at, entry in self._told if at <= position]
+        return [entry for at, entry in self.told if at <= position]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _OK = 0
 
 
 class Unrecordable(RuntimeError):
-    """This interpreter's SQLite cannot be reached from outside: its library is linked in, and its symbols are hidden."""
+    """The SQLite of this interpreter cannot be reached from outside."""
 
 
 @dataclass(frozen=True, slots=True)
