@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 
 from necrocode.engine.errors import JournalDamaged, JournalError, JournalTooNew, JournalUnavailable
+from necrocode.engine.folders import make_folder
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -64,7 +65,7 @@ class Database:
         self.durability: Durability = durability
         self._lock_timeout = lock_timeout
         with explained(path, files=True):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
             if not path.exists():
                 # Made by us so that nobody else can read it: it holds prompts and source code.
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

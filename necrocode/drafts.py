@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from necrocode.engine.folders import sync_directory
+
 
 def replace_file(path: Path, content: bytes, *, synced: bool = True, mode: int = 0o600, suffix: str = ".new") -> None:
     """Write ``content`` to ``path`` by way of a draft beside it; ``synced``: it survives a power cut, too.
@@ -22,12 +24,3 @@ def replace_file(path: Path, content: bytes, *, synced: bool = True, mode: int =
     draft.replace(path)
     if synced:
         sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames and new names in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

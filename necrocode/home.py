@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.folders import make_folder
 
 
 class HomeUnusable(EnvironmentFault):
@@ -64,7 +65,7 @@ class Home:
         """Make what is missing, for its owner only, and see that it can be written. Raises :class:`HomeUnusable`."""
         for folder in (self.root, self.commands, self.repos, self.artifacts, self.logs, self.locks):
             try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder)
             except OSError as error:
                 raise HomeUnusable(_explained(folder, error)) from error
         probe = self.locks / ".probe"

@@ -16,12 +16,12 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
-from necrocode.drafts import sync_directory
 from necrocode.embedded.instants import from_microseconds, to_microseconds
 from necrocode.embedded.schema import artifacts
 from necrocode.engine.canonical import canonical
 from necrocode.engine.database import Database
 from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.folders import make_folder, sync_directory
 from necrocode.errors import NotFound
 from necrocode.states.ports import Artifact
 
@@ -158,7 +158,7 @@ class LocalArtifacts:
         """Raises what :class:`Database` raises, or :class:`EnvironmentFault`, if the store cannot be used."""
         self._database.revision()
         with self._explained():
-            _folder(self._folder / "writing")
+            make_folder(self._folder / "writing")
 
     def _row(self, connection: Connection, key: str) -> Row[Any] | None:
         return connection.execute(select(artifacts).where(artifacts.c.idempotency_key == key)).one_or_none()
@@ -190,7 +190,7 @@ class LocalArtifacts:
     def _written(self, sha256: str, content: bytes) -> Iterator[Path]:
         """A synced file with ``content`` beside its place; gone at the end, if it was not moved there."""
         with self._explained():
-            writing = _folder(self._folder / "writing")
+            writing = make_folder(self._folder / "writing")
             temporary = writing / f"{sha256}.{os.getpid()}.{os.urandom(4).hex()}"
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -204,7 +204,7 @@ class LocalArtifacts:
 
     def _place(self, temporary: Path, path: Path) -> None:
         with self._explained():
-            _folder(path.parent)
+            make_folder(path.parent)
             temporary.rename(path)
             sync_directory(path.parent)
 
@@ -214,15 +214,6 @@ class LocalArtifacts:
             yield
         except OSError as error:
             raise _fault(f"the artifact store {self._folder} cannot be written", error) from error
-
-
-def _folder(path: Path) -> Path:
-    """``path``, made if missing, each new folder synced into its parent."""
-    if not path.is_dir():
-        _folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
-        sync_directory(path.parent)
-    return path
 
 
 def _fault(what: str, error: OSError) -> EnvironmentFault:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.folders import make_folder
 from necrocode.git import descriptors
 from necrocode.git.faults import file_errors
 from necrocode.git.layout import RepoPlace
@@ -47,6 +48,6 @@ def remove_slot(place: RepoPlace, number: int) -> None:
     """Remove the slot and what was remembered of it; none is fine."""
     with file_errors(place.slot(number), reason="slot_damaged"):
         slots = place.slot(number).parent
-        slots.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(slots)
         with descriptors.directory(slots) as fd:
             descriptors.remove(str(number), fd)

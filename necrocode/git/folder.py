@@ -22,6 +22,7 @@ from pygit2.enums import RepositoryOpenFlag, RepositoryState
 
 from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault, TaskError
+from necrocode.engine.folders import make_folder
 from necrocode.git import descriptors
 from necrocode.git.command import run_git
 from necrocode.git.faults import file_errors
@@ -193,7 +194,7 @@ def _origins(state: Path) -> dict[str, str]:
 
 
 def _write_synced(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     replace_file(path, text.encode("utf-8"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from necrocode.drafts import replace_file
+from necrocode.engine.identity import ProcessIdentity
 from necrocode.git.ignore import Rules
 from necrocode.git.objects import EMPTY_TREE
 
@@ -19,7 +20,7 @@ KnownFile: TypeAlias = tuple[State | None, int, bytes]
 """The state in which the file was hashed (``None``: it may have changed in the same tick of the clock, look again), its
 mode in a tree, its blob."""
 
-_FORMAT = 1
+_FORMAT = 2
 #: File systems that keep whole seconds only are recognised by them, and get two.
 _TICK_NS, _COARSE_TICK_NS, _SECOND_NS = 20_000_000, 2_000_000_000, 1_000_000_000
 
@@ -72,19 +73,26 @@ def settled(result: os.stat_result, now_ns: int) -> State | None:
 
 
 def save(path: Path, top: KnownDirectory) -> None:
-    """Keep it for the next process. A cache: not synced, and nothing is lost with it."""
+    """Keep it for the next process. A cache: not synced, and nothing is lost with it.
+
+    Good for this boot only: after a power cut a file may have the state in which it was hashed, and not the content.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    content = json.dumps([_FORMAT, _to_json(top)], separators=(",", ":"))
+    content = json.dumps([_FORMAT, _boot(), _to_json(top)], separators=(",", ":"))
     replace_file(path, content.encode("ascii"), synced=False)
 
 
 def load(path: Path) -> KnownDirectory | None:
-    """What :func:`save` kept, if it is there and whole."""
+    """What :func:`save` kept, if it is there, whole, and of this boot."""
     try:
-        version, top = json.loads(path.read_text(encoding="ascii"))
-        return _from_json(top) if version == _FORMAT else None
+        version, boot, top = json.loads(path.read_text(encoding="ascii"))
+        return _from_json(top) if (version, boot) == (_FORMAT, _boot()) else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _boot() -> str:
+    return ProcessIdentity.current().boot_id
 
 
 def _to_json(known: KnownDirectory) -> list[Any]:

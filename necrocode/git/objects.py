@@ -18,8 +18,9 @@ from typing import TypeAlias
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, RepositoryOpenFlag
 
-from necrocode.drafts import replace_file, sync_directory
+from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault, TaskError
+from necrocode.engine.folders import make_folder, sync_content, sync_directory
 
 Entry: TypeAlias = tuple[int, bytes]
 """Mode and object id (20 bytes) of one name in a tree."""
@@ -210,12 +211,7 @@ class ObjectStore:
         """Point a ref at a commit, synced. Only one writer per ref: names of runs are in it."""
         # By hand, since libgit2 takes ten times as long for it (1.2 ms here) and every turn of a run needs one.
         path = self.path / name
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for above in path.parent.parents:
-                sync_directory(above)
-                if above == self.path:
-                    break
+        make_folder(path.parent)
         # Not the name of git's own lock: one that a death leaves must stop nobody, and is written over.
         replace_file(path, commit.encode() + b"\n", mode=0o644, suffix=".new.lock")
 
@@ -307,13 +303,13 @@ def make_bare(path: Path, *, alternates: Path | None) -> None:
     repository.config["core.logAllRefUpdates"] = False
     (building / "info").mkdir(exist_ok=True)
     (building / "info" / "attributes").write_text("* -text -filter\n")
-    # libgit2 syncs an object and its folder, not that folder's own entry in the one above: made and synced here.
+    # libgit2 syncs an object and its folder, not that folder's own entry in the one above: made here, and synced.
     for number in range(256):
         (building / "objects" / f"{number:02x}").mkdir(exist_ok=True)
-    sync_directory(building / "objects")
     if alternates is not None:
         (building / "objects" / "info").mkdir(exist_ok=True)
         (building / "objects" / "info" / "alternates").write_bytes(bytes(alternates / "objects") + b"\n")
+    sync_content(building)
     building.rename(path)
     sync_directory(path.parent)
 

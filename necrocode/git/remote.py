@@ -11,13 +11,17 @@ from typing import NoReturn
 
 from necrocode.engine.database import file_lock
 from necrocode.engine.errors import EnvironmentFault, TaskError, Transient
+from necrocode.engine.folders import make_folder, sync_directory
 from necrocode.engine.stop import StopToken
 from necrocode.git.command import GitResult, Login, run_git, words
 from necrocode.git.layout import RemoteUrl, RepoPlace
-from necrocode.git.objects import LOCK_TIMEOUT, make_bare
+from necrocode.git.objects import LOCK_TIMEOUT, ObjectStore, make_bare
 
 CACHED = "refs/necrocode/heads/"
-"""Where the cache keeps the remote's branches."""
+"""Where the cache keeps the remote's branches: what such a ref stands on is there, and survives a power cut."""
+
+_INCOMING = "refs/necrocode/incoming/"
+"""Where a fetch puts them: of what these refs stand on, a power cut may have taken parts."""
 
 NETWORK_TIMEOUT = timedelta(minutes=15)
 
@@ -85,7 +89,7 @@ class Remote:
         """Make the cache and the snapshot store, if they are not there."""
         if self.place.cache.exists() and self.place.store.exists():
             return
-        self.place.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.place.path)
         with file_lock(self.place.lock, LOCK_TIMEOUT):
             make_bare(self.place.cache, alternates=None)
             make_bare(self.place.store, alternates=self.place.cache)
@@ -115,14 +119,23 @@ class Remote:
             missing = [name for name, commit in advertised.items() if not self._cached(name, commit)]
             if not missing:
                 return
-            specs = [f"+{name}:{CACHED}{name.removeprefix('refs/heads/')}" for name in missing]
+            cache = ObjectStore(self.place.cache)
+            # Left by a process that died: git would believe that all they stand on is there.
+            _drop_incoming(cache)
+            specs = [f"+{name}:{_INCOMING}{name.removeprefix('refs/heads/')}" for name in missing]
             result = self._git(
-                self.place.cache, "-c", "fetch.fsckObjects=false", "-c", "core.fsync=all", "fetch", "--no-tags",
-                "--no-write-fetch-head", "--no-recurse-submodules", "--quiet", "--end-of-options", self.url.url, *specs,
+                self.place.cache, "-c", "fetch.fsckObjects=false", "-c", "core.fsync=all", "-c", "fetch.unpackLimit=1",
+                "fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--quiet", "--end-of-options",
+                self.url.url, *specs,
             )  # fmt: skip
             # git says no more than this of a remote that is itself a shallow clone, and succeeds.
             if not result.ok or "shallow roots" in result.stderr:
                 self.explain(result, "fetch")
+            # git syncs files, not their names. All came in one pack, so that there is one folder to sync.
+            sync_directory(self.place.cache / "objects" / "pack")
+            for name, commit in cache.refs(_INCOMING).items():
+                cache.set_ref(CACHED + name.removeprefix(_INCOMING), commit)
+            _drop_incoming(cache)
 
     def push(self, commit: str, branch: str, expected: str | None) -> None:
         """Update the branch if it is ``expected`` there; see :meth:`necrocode.states.ports.Workspace.push`."""
@@ -227,6 +240,11 @@ _WAY_OUT = {
     "unsupported_repo": "{url} is of a kind that is not supported",
     "disk_full": "no space left while talking to {url}; free some, then resume",
 }
+
+
+def _drop_incoming(cache: ObjectStore) -> None:
+    for name in cache.refs(_INCOMING):
+        cache.delete_ref(name)
 
 
 def _pushed(stdout: bytes, ref: str) -> tuple[str, str] | None:

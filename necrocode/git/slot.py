@@ -11,6 +11,7 @@ from pathlib import Path
 
 from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.folders import make_folder
 from necrocode.git import descriptors, memory
 from necrocode.git.faults import file_errors
 from necrocode.git.laying import Laying
@@ -181,5 +182,5 @@ def _load_trees(path: Path) -> list[bytes]:
 
 
 def _save_trees(path: Path, trees: Sequence[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     replace_file(path, json.dumps([tree.hex() for tree in trees]).encode("ascii"))

@@ -16,6 +16,7 @@ from typing import Any
 from necrocode.drafts import replace_file
 from necrocode.engine.database import file_lock
 from necrocode.engine.errors import EnvironmentFault, TaskError, Transient
+from necrocode.engine.folders import make_folder
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.stop import StopToken
 from necrocode.git import folder
@@ -140,7 +141,7 @@ class LocalFolders:
     def _record(self, path: Path) -> Iterator[tuple[Path, _Record | None]]:
         file = self._locks / f"{_name(path)}.json"
         with file_errors(self._locks, reason="environment"):
-            self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._locks)
             with file_lock(file.with_suffix(".lock"), _LOCK_TIMEOUT):
                 yield file, _read(file)
 

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from necrocode.engine.identity import ProcessIdentity
+from necrocode.git import memory
 from necrocode.git.slot import SlotFiles
 from tests.necrocode.git.repositories import fsck, git, make_store, picture, tree_by_git, write
 
@@ -289,3 +291,13 @@ def test_a_named_path_that_leaves_the_slot_is_refused(tmp_path: Path, path: str)
         files.snapshot([path])
     write(slot, {"a": "b"})
     assert files.snapshot(["./a"]) == SlotFiles(slot, tmp_path / "other", files.store).snapshot()
+
+
+def test_what_is_remembered_of_files_ends_with_the_boot(tmp_path: Path) -> None:
+    file = tmp_path / "files.json"
+    memory.save(file, memory.KnownDirectory())
+    assert memory.load(file) is not None
+    written = file.read_text()
+    boot = ProcessIdentity.current().boot_id
+    file.write_text(written.replace(boot, boot[::-1]))
+    assert memory.load(file) is None, "a power cut may have taken the content of a file, and left its size and times"
