@@ -2,7 +2,8 @@
 
 A death is injected at the seam, not at places that somebody thought of. It cannot be caught (:class:`Death` is no
 ``Exception``), nothing works after it, so that no ``finally`` tidies up, and the next process finds the files as they
-were at that instant. It stands for SIGKILL; a power cut is another matter.
+were at that instant. It stands for SIGKILL. A power cut takes more: ``necrocode.engine.testing.recording`` records what
+SQLite writes and syncs, ``necrocode.engine.testing.powercut`` builds the disks that a cut may leave of it.
 
 =================  =====================================================================================
 :class:`Mortal`    a process that may die: its journal, and whatever else it reaches the world through

@@ -19,7 +19,7 @@ def never_syncing(recorded: type[sqlite3.Connection]) -> type[sqlite3.Connection
     """Connections that leave all syncing to the system, whatever the journal asks for."""
 
     class Unsynced(recorded):  # type: ignore[misc, valid-type]
-        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        def execute(self, sql: str, *parameters: Any) -> Any:
             return super().execute("PRAGMA synchronous = OFF" if "synchronous" in sql else sql, *parameters)
 
     return Unsynced
