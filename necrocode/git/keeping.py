@@ -78,6 +78,10 @@ def collect(place: RepoPlace, *, grace: timedelta = timedelta(days=2)) -> None:
         return
     seconds = int(max(grace, timedelta(hours=1)).total_seconds())
     with file_lock(place.lock, LOCK_TIMEOUT):
-        result = run_git(["gc", "--quiet", f"--prune={seconds}.seconds.ago"], git_dir=place.store)
+        # Refs stay the synced files that they are: packed, they would survive no power cut.
+        result = run_git(
+            ["-c", "core.fsync=all", "-c", "gc.packRefs=false", "gc", "--quiet", f"--prune={seconds}.seconds.ago"],
+            git_dir=place.store,
+        )
     if not result.ok:
         raise EnvironmentFault(f"git gc in {place.store} failed: {words(result.stderr)}", stop_reason="store_damaged")
