@@ -183,6 +183,8 @@ class RunnerConfig(BaseSettings):
 
     # --- what is delivered
     push: bool = True
+    #: Whether a run that fails or is cancelled pushes what there is of its work to ``wip/<branch>``.
+    push_partial_work: bool = False
     #: A branch of that name that isn't ours: the task fails, or the name gets a number.
     on_branch_exists: Annotated[Literal["fail", "suffix"], BeforeValidator(_lower)] = "fail"
     committer_name: OneLine = "necrocode"

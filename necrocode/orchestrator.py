@@ -39,6 +39,9 @@ class RunnerResult:
     duration_seconds: float
     #: The exit code that the command line would have given.
     exit_code: int
+    #: Where what there is of a failed or cancelled run's work was pushed to, if it was.
+    partial_branch: str | None = None
+    partial_commit: str | None = None
 
 
 class RunnerOrchestrator:
@@ -96,4 +99,6 @@ def _result(run: RunRecord, task: TaskContext, seconds: float) -> RunnerResult:
         error=data.get("error") if run.stop_reason else None,
         duration_seconds=seconds,
         exit_code=exit_code(run),
+        partial_branch=data.get("partial_branch"),
+        partial_commit=data.get("partial_commit"),
     )

@@ -40,6 +40,8 @@ def run_json(journal: Journal, run: RunRecord) -> dict[str, Json]:
         "base_commit": data.get("base_commit"),
         "commit": data.get("commit"),
         "pushed": bool(data.get("pushed")),
+        "partial_branch": data.get("partial_branch"),
+        "partial_commit": data.get("partial_commit"),
         "slot_id": slot["slot_id"] if slot else None,
         "artifacts": data.get("artifacts", []),
         "tests": data.get("tests", []),

@@ -8,6 +8,7 @@ from necrocode.engine.context import Context
 from necrocode.engine.driver import Outcome
 from necrocode.engine.effects import Attempt, Json
 from necrocode.engine.errors import TaskError
+from necrocode.states.branches import task_trailer
 from necrocode.states.loan import task_of, workspace_of
 from necrocode.states.ports import CommitRequest, Ports
 from necrocode.states.task import TaskContext
@@ -49,8 +50,3 @@ def message(task: TaskContext, summary: str, run_id: str) -> str:
     )
     parts = [subject, *([body] if body else []), f"{task_trailer(task)}\nNecrocode-Run: {run_id}"]
     return "\n\n".join(parts) + "\n"
-
-
-def task_trailer(task: TaskContext) -> str:
-    """The line by which a later run knows a branch as this task's own."""
-    return f"Necrocode-Task: {' '.join(task.spec_name.split())}/{' '.join(task.task_id.split())}"

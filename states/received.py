@@ -27,5 +27,6 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
             "attempt": 0,
             "max_attempts": ctx.settings["max_implementation_attempts"],
             "push": ctx.settings["push"],
+            "push_partial_work": ctx.settings["push_partial_work"],
         },
     )

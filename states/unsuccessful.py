@@ -8,12 +8,13 @@ from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
 from necrocode.engine.errors import EffectFailed
 from necrocode.states import evidence
+from necrocode.states.partial import push_partial_work
 from necrocode.states.ports import Ports
 from necrocode.states.reports import report_artifact, report_event, report_status
 
 
 def wind_up(ctx: Context, ports: Ports) -> dict[str, Any]:
-    """End what still runs, keep diff, tests and log, report the failure; returns what to record."""
+    """End what still runs, keep diff, tests and log, push partial work, report the failure; returns what to record."""
 
     def reap(_: Attempt) -> Json:
         return {"killed": ports.commands.reap(ctx.run_id)}
@@ -30,6 +31,7 @@ def wind_up(ctx: Context, ports: Ports) -> dict[str, Any]:
     if "tests" in data:
         kept += evidence.keep(ctx, ports, "test", "tests.json", lambda: evidence.tests(ctx))
     kept += evidence.keep(ctx, ports, "log", "run.log", lambda: ports.log.read(ctx.run_id))
+    partial = push_partial_work(ctx, ports)
     for artifact in kept:
         report_artifact(ctx, ports, artifact)
     facts = {
@@ -39,8 +41,10 @@ def wind_up(ctx: Context, ports: Ports) -> dict[str, Any]:
         "error": data.get("error"),
         "stop_reason": data.get("stop_reason"),
         "artifacts": [artifact["uri"] for artifact in kept],
+        "partial_branch": partial.get("partial_branch"),
+        "partial_commit": partial.get("partial_commit"),
         "journal_head": ctx.head(),
     }
     report_status(ctx, ports, "failed", facts)
     report_event(ctx, ports, "TaskFailed", facts, slot="terminal")
-    return {"artifacts": kept}
+    return {"artifacts": kept, **partial}

@@ -103,6 +103,10 @@ class Watcher:
             self._say(f"completed: {where} at {data['commit'][:12]}")
         elif run.status == "closed":
             self._say(f"{run.state} ({run.stop_reason}): {data.get('error')}")
+            if data.get("partial_branch"):
+                self._say(
+                    f"what there is of the work: pushed {data['partial_branch']} at {data['partial_commit'][:12]}"
+                )
         elif run.status == "interrupted":
             self._say(f"interrupted in {run.state}; go on with: necrocode resume {run.run_id}")
         else:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 @click.option("--recover", is_flag=True, help="First go on with runs whose process died or that parked.")
 @click.option("--branch", help="The branch to push to, instead of the task's.")
 @click.option("--push/--no-push", default=None, help="Whether to push; if not, the commit is kept as an artifact.")
+@click.option(
+    "--push-partial-work/--no-push-partial-work",
+    default=None,
+    help="Whether a run that fails or is cancelled pushes what there is to wip/<branch>.",
+)
 @click.option("--model", "--llm-model", "llm_model", help="The model to ask.")
 @click.option("--endpoint", "--llm-endpoint", "llm_endpoint", help="An OpenAI-compatible endpoint, up to /v1.")
 @click.option("--sandbox", type=click.Choice(["auto", "required", "off"]), help="How commands are confined.")
@@ -44,6 +49,7 @@ def command(
     recover: bool,
     branch: str | None,
     push: bool | None,
+    push_partial_work: bool | None,
     llm_model: str | None,
     llm_endpoint: str | None,
     sandbox: str | None,
@@ -75,6 +81,7 @@ def command(
             home,
             task_registry_dir=folder_of_tasks(config_file, home) if next_task else None,
             push=push,
+            push_partial_work=push_partial_work,
             llm_model=llm_model,
             llm_endpoint=llm_endpoint,
             sandbox=sandbox,

@@ -71,6 +71,11 @@ class Scenario:
     continued: bool = False
 
     @property
+    def pushes_partial(self) -> bool:
+        """Whether what a failed or cancelled run did is to be pushed to a branch of its own."""
+        return "--push-partial-work" in self.flags
+
+    @property
     def pushes(self) -> bool:
         """Whether a branch is to be written."""
         return self.ends == "completed" and "--no-push" not in self.flags
@@ -144,6 +149,26 @@ CANCELLED = Scenario(
     lines={"notes.txt": ("once",)},
     cancelled=True,
 )
+PARTIAL = Scenario(
+    "tests fail for good, partial work is pushed",
+    (_wrong(1), FINISH, _wrong(2), FINISH),
+    ends="failed",
+    stop_reason="tests_failed",
+    task={"test_commands": [TEST]},
+    flags=("--push-partial-work",),
+    env={"NECROCODE_MAX_IMPLEMENTATION_ATTEMPTS": "2"},
+    files={"greet.py": "def greet(name):\n    return 'hullo 2'\n"},
+)
+CANCELLED_PARTIAL = Scenario(
+    "cancelled after the kill, partial work is pushed beside somebody else's",
+    (EDIT, _tell("Then a nap.", _nap(0.6)), FINISH),
+    ends="cancelled",
+    stop_reason="cancelled",
+    flags=("--push-partial-work",),
+    taken=("wip/feature/task-greeting-1",),
+    lines={"notes.txt": ("once",)},
+    cancelled=True,
+)
 UNPUSHED = Scenario("no push", (EDIT, FINISH), flags=("--no-push",))
 FLAKY = Scenario(
     "a model that fails now and then",
@@ -177,6 +202,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     TAKEN,
     SUFFIXED,
     CANCELLED,
+    PARTIAL,
+    CANCELLED_PARTIAL,
     UNPUSHED,
     FLAKY,
     OWN_FOLDER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Collection, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 from necrocode.engine.runs import RunRecord
@@ -12,7 +13,9 @@ from tests.crash.scene import Scene
 
 
 def branches_are_written_once(scene: Scene) -> Iterator[str]:
-    """The run's branch was written once, with the recorded commit on the recorded base, and no other branch was."""
+    """The run's branch was written once, with the recorded commit on the recorded base, or the branch of its partial
+    work was; no other branch was.
+    """
     stage, now = scene.stage, scene.stage.branches()
     for run in scene.runs:
         branch, commit, wanted = str(run.data.get("branch")), str(run.data.get("commit")), run.state == "completed"
@@ -23,6 +26,17 @@ def branches_are_written_once(scene: Scene) -> Iterator[str]:
             expected[branch] = (commit, writes + 1)
             if now.get(branch) == commit:
                 yield from _commit_is_ours(scene, run)
+        if scene.scenario.pushes_partial and not wanted:
+            last = _last_tree(scene, run)
+            if last not in (None, run.data.get("start_tree")):
+                partial = free_beside(scene.before, f"wip/{branch}")
+                expected[partial] = (str(run.data.get("partial_commit")), 1)
+                if run.data.get("partial_branch") != partial:
+                    yield f"partial work belongs to {partial}, recorded is {run.data.get('partial_branch')}"
+                elif now.get(partial) == run.data["partial_commit"]:
+                    yield from _partial_is_ours(scene, run, str(last))
+            elif "partial_branch" in run.data:
+                yield f"nothing was changed, and {run.data['partial_branch']} was pushed"
         for name in sorted(expected.keys() | now.keys()):
             found = (now.get(name, "none"), stage.branch_updates(name))
             if name not in expected:
@@ -56,6 +70,33 @@ def _commit_is_ours(scene: Scene, run: RunRecord) -> Iterator[str]:
                 yield f"{name} in the commit is {written}, {line!r} not {wanted} times: {effect.result['content']}"
         if written != [line for line in lines if line in written]:
             yield f"{name} in the commit is {written}, not of {lines}"
+
+
+def free_beside(taken: Collection[str], wanted: str) -> str:
+    """``wanted``, or with the lowest number that makes it free."""
+    names = chain([wanted], (f"{wanted}-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _last_tree(scene: Scene, run: RunRecord) -> str | None:
+    """The last snapshot of the coder's; ``None`` if it never came to one."""
+    if "base_tree" not in run.data:
+        return None
+    last = None
+    for entry, payload in scene.entries[run.run_id]:
+        if (entry.kind, entry.state) == ("outcome", "implementing") and isinstance(payload.get("result"), dict):
+            last = payload["result"].get("snapshot") or last
+    return last
+
+
+def _partial_is_ours(scene: Scene, run: RunRecord, last: str) -> Iterator[str]:
+    remote, commit = scene.stage.remote, run.data["partial_commit"]
+    if _commit(remote, commit) != ([run.data["base_commit"]], last):
+        yield f"partial work is {_commit(remote, commit)}, the base {run.data['base_commit']}, the last tree {last}"
+    message = _git(remote, "show", "--no-patch", "--format=%B", commit).stdout.split("\n")
+    for line in (f"Necrocode-Run: {run.run_id}", f"Necrocode-Stop-Reason: {run.stop_reason}"):
+        if line not in message:
+            yield f"the message of the partial work is {message}, without {line!r}"
 
 
 def stores_are_sound(scene: Scene) -> Iterator[str]:

@@ -74,6 +74,8 @@ class Stage:
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
+    #: What the command's own words come after.
+    prefix: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:
@@ -141,7 +143,7 @@ class Stage:
         """Start the real command; its output is piped."""
         (self.root / "user").mkdir(exist_ok=True)
         return subprocess.Popen(
-            [sys.executable, "-m", "necrocode", *map(str, arguments)],
+            [*self.prefix, sys.executable, "-m", "necrocode", *map(str, arguments)],
             cwd=self.root,
             env=self.env(**env),
             stdin=subprocess.DEVNULL,
@@ -198,6 +200,17 @@ class Stage:
         ):
             rows = connection.exec_driver_sql("SELECT task_id, event_type FROM task_events ORDER BY id").fetchall()
         return [(row[0], row[1]) for row in rows]
+
+    def event_data(self, event_type: str) -> dict[str, Any]:
+        """What the one event of that type said."""
+        with (
+            contextlib.closing(open_services(self.home)) as services,
+            services.read() as connection,
+        ):
+            query = "SELECT data FROM task_events WHERE event_type = ?"
+            (row,) = connection.exec_driver_sql(query, (event_type,)).fetchall()
+        data: dict[str, Any] = json.loads(row[0])
+        return data
 
     def lent_slots(self) -> dict[str, str]:
         """Run id by slot id of each slot on loan."""

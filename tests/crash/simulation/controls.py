@@ -21,7 +21,16 @@ from necrocode.git.slot import SlotFiles
 from necrocode.states.lifecycle import LIFECYCLE
 from tests.crash.simulation import breaking
 from tests.crash.simulation.ports import Adapters
-from tests.crash.simulation.scenarios import BACK, BRANCH, CANCELLED_DEAD, MUTE, STOLEN, SUCCESS, Scenario
+from tests.crash.simulation.scenarios import (
+    BACK,
+    BRANCH,
+    CANCELLED_DEAD,
+    FAILED_PARTIAL,
+    MUTE,
+    STOLEN,
+    SUCCESS,
+    Scenario,
+)
 from tests.crash.simulation.schedules import FATES
 from tests.crash.simulation.trial import Schedule, Trial
 from tests.crash.simulation.world import World
@@ -274,6 +283,12 @@ CONTROLS: tuple[Control, ...] = (
         "no question before a push in doubt",
         lambda: _deaths(("git.push", "during", 1, 0), ("git.push", "after", 1, 0)),
         breaking.no_reconcile,
+    ),
+    Control(
+        "no question before a push of partial work in doubt",
+        lambda: _deaths(("git.push", "during", 1, 0), ("git.push", "after", 1, 0)),
+        breaking.no_reconcile,
+        FAILED_PARTIAL,
     ),
     Control(
         "appends are compared with neither the head nor the epoch",

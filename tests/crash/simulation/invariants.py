@@ -13,8 +13,9 @@ from necrocode.engine.journal import Journal
 from necrocode.engine.runs import RunRecord
 from necrocode.engine.testing import broken_promises
 from necrocode.states.lifecycle import LIFECYCLE
-from tests.crash.simulation.scenarios import BRANCH, Scenario
-from tests.crash.simulation.world import World
+from necrocode.states.partial import PREFIX
+from tests.crash.simulation.scenarios import BRANCH, PARTIAL, Scenario
+from tests.crash.simulation.world import Receive, World
 
 TERMINAL_EVENTS = {"completed": "TaskCompleted", "failed": "TaskFailed", "cancelled": "TaskFailed"}
 
@@ -51,6 +52,11 @@ class Aftermath:
     def named(self, *prefixes: str) -> list[Effect]:
         """The effects whose names start so."""
         return [effect for effect in self.effects if effect.name.startswith(prefixes)]
+
+    @property
+    def receives(self) -> list[Receive]:
+        """What the remote received, partial work aside."""
+        return [receive for receive in self.world.receives if not receive.branch.startswith(PREFIX)]
 
     @property
     def may_lose_commands(self) -> bool:
@@ -127,7 +133,7 @@ def the_branch_is_written_once(after: Aftermath) -> Iterator[str]:
     world, data = after.world, after.run.data
     wanted = after.run.state == "completed" and data.get("push", True)
     ours = {effect.outcome["commit"] for effect in after.named("git.commit") if effect.outcome}
-    written = world.receives
+    written = after.receives
     if bool(wanted) != (len(written) == 1) or len(written) > 1:
         yield f"ended as {after.run.state}, and the remote received {written}"
     for receive in written:
@@ -143,6 +149,34 @@ def the_branch_is_written_once(after: Aftermath) -> Iterator[str]:
             yield f"{written[0].branch} was written, recorded is {data['branch']}"
     if world.theirs is not None and world.branches[BRANCH] != world.theirs:
         yield "somebody else's branch was written"
+
+
+def partial_work_is_pushed_once(after: Aftermath) -> Iterator[str]:
+    """The last that the coder of an unsuccessful run did was received once, beside whatever was there; else nothing."""
+    world, data = after.world, after.run.data
+    written = [receive for receive in world.receives if receive.branch.startswith(PREFIX)]
+    last = None
+    for entry, payload in after.entries:
+        if (entry.kind, entry.state) == ("outcome", "implementing") and isinstance(payload.get("result"), dict):
+            last = payload["result"].get("snapshot") or last
+    wanted = after.scenario.settings.get("push_partial_work") and after.run.state != "completed"
+    if not wanted or last is None or last == data["start_tree"]:
+        if written or "partial_branch" in data:
+            yield f"ended as {after.run.state}, and the remote received {written}"
+        return
+    before = after.scenario.partial_before
+    branch = f"{PARTIAL}-2" if before == "theirs" else PARTIAL
+    if [(receive.branch, receive.new) for receive in written] != [(branch, data.get("partial_commit"))]:
+        yield f"{data.get('partial_commit')} is recorded for {branch}, and the remote received {written}"
+        return
+    commit = world.commits[written[0].new]
+    if (commit.parent, commit.tree) != (data["base_commit"], last):
+        yield f"the commit is {commit}, the base {data['base_commit']}, the coder's last tree {last}"
+    if (written[0].old is not None) != (before == "ours") or data["partial_branch"] != branch:
+        yield f"{data['partial_branch']} is recorded, and the remote received {written}"
+    told = [facts.get("partial_branch") for kind, facts in world.events.values() if kind == "TaskFailed"]
+    if told != [branch]:
+        yield f"{branch} was pushed, reported was {told}"
 
 
 def the_commit_has_the_work(after: Aftermath) -> Iterator[str]:
@@ -170,7 +204,7 @@ def the_registry_was_told_once(after: Aftermath) -> Iterator[str]:
     ends = [kind for kind in kinds if kind != "RunnerStarted"]
     if ends != [TERMINAL_EVENTS[after.run.state]]:
         yield f"ended as {after.run.state}, reported {ends}"
-    if after.world.receives and "TaskFailed" in ends:
+    if after.receives and "TaskFailed" in ends:
         yield "a failure was reported after a push"
     if kinds.count("RunnerStarted") > 1 or ("runner_id" in after.run.data and "RunnerStarted" not in kinds):
         yield f"the start was reported {kinds.count('RunnerStarted')} times"
@@ -253,6 +287,7 @@ INVARIANTS: tuple[Callable[[Aftermath], Iterator[str]], ...] = (
     it_ends_as_it_must,
     slots_are_given_back_once,
     the_branch_is_written_once,
+    partial_work_is_pushed_once,
     the_commit_has_the_work,
     the_registry_was_told_once,
     nothing_old_is_reported,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
+from necrocode.states.partial import PREFIX
 from necrocode.states.task import TaskContext
 from tests.crash.simulation.ports import Answers
 
 BRANCH = "feature/task-sim-1"
+PARTIAL = PREFIX + BRANCH
 
 REPOSITORY: Mapping[str, bytes] = {"greet.py": b"print('hullo')\n", "notes.txt": b"", "built.txt": b""}
 
 SETTINGS: Mapping[str, Any] = {
     "max_implementation_attempts": 3,
     "push": True,
+    "push_partial_work": False,
     "on_branch_exists": "fail",
     "git_retry_count": 3,
     "network_retry_count": 3,
@@ -75,6 +78,8 @@ class Scenario:
     deadline_at: int | None = None
     #: Whether the branch is somebody else's.
     taken: bool = False
+    #: Whose the branch for partial work is already: somebody else's, or an earlier run's of this task.
+    partial_before: Literal["theirs", "ours"] | None = None
     #: Why it may park (``poison`` aside).
     parks: frozenset[str] = frozenset()
     #: The repository's files that the commit must have, if nothing was lost.
@@ -158,6 +163,24 @@ STOLEN = Scenario(
 CROWDED = Scenario("every slot is lent", occupied=True, parks=frozenset({"no_slot"}))
 MUTE = Scenario("the model is down", down=frozenset({"llm"}), parks=frozenset({"service_unavailable"}))
 
+_PARTIAL: Mapping[str, Any] = {"push_partial_work": True}
+FAILED_PARTIAL = replace(FAILED, name="failed, with partial work pushed", settings=_PARTIAL)
+CANCELLED_PARTIAL = replace(CANCELLED, name="cancelled, with partial work pushed", settings=_PARTIAL)
+CANCELLED_DEAD_PARTIAL = replace(
+    CANCELLED_DEAD, name="cancelled while dead, with partial work pushed", settings=_PARTIAL
+)
+LATE_PARTIAL = replace(
+    LATE, name="the deadline comes, with partial work pushed again", settings=_PARTIAL, partial_before="ours"
+)
+FLAKY_PARTIAL = replace(
+    FAILED,
+    name="failed, with partial work pushed beside somebody else's at last",
+    settings=_PARTIAL,
+    partial_before="theirs",
+    faults={"git.push": 2},
+)
+UNCHANGED_PARTIAL = replace(UNCHANGED, name="nothing changes, and no partial work is pushed", settings=_PARTIAL)
+
 SCENARIOS: tuple[Scenario, ...] = (
     SUCCESS,
     RETRIED,
@@ -179,4 +202,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     STOLEN,
     CROWDED,
     MUTE,
+    FAILED_PARTIAL,
+    CANCELLED_PARTIAL,
+    CANCELLED_DEAD_PARTIAL,
+    LATE_PARTIAL,
+    FLAKY_PARTIAL,
+    UNCHANGED_PARTIAL,
 )

@@ -27,7 +27,7 @@ from necrocode.states.program import coding_program
 from necrocode.states.recovery import IN_SLOT
 from tests.crash.simulation.invariants import violations
 from tests.crash.simulation.ports import Adapters, senders
-from tests.crash.simulation.scenarios import BRANCH, DEADLINE, REPOSITORY, Scenario
+from tests.crash.simulation.scenarios import BRANCH, DEADLINE, PARTIAL, REPOSITORY, Scenario
 from tests.crash.simulation.world import Fate, World, files_of
 
 HOUR = timedelta(hours=1)
@@ -102,6 +102,8 @@ class Trial:
         self.world.faults.update(scenario.faults)
         if scenario.taken:
             self.world.theirs = self.world.somebody_pushes(BRANCH)
+        if scenario.partial_before is not None:
+            self.world.somebody_pushes(PARTIAL, ours=scenario.partial_before == "ours")
         if scenario.occupied:
             self.world.occupy()
         self.result = Result(scenario, schedule)

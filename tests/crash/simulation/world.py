@@ -160,10 +160,10 @@ class World:
         self.receives.append(Receive(branch, self.branches.get(branch), new))
         self.branches[branch] = new
 
-    def somebody_pushes(self, branch: str) -> str:
-        """A commit of somebody else lands on a branch."""
-        tip = self.branches.get(branch)
-        self.branches[branch] = self.commit(Commit(self.keep({"theirs.txt": b"theirs"}), tip, "theirs\n"))
+    def somebody_pushes(self, branch: str, *, ours: bool = False) -> str:
+        """A commit of somebody else (or of an earlier run of the task) lands on a branch."""
+        tip, message = self.branches.get(branch), "ours\n\nNecrocode-Task: sim/1\n" if ours else "theirs\n"
+        self.branches[branch] = self.commit(Commit(self.keep({"theirs.txt": b"theirs"}), tip, message))
         return self.branches[branch]
 
     def line_of(self, tip: str | None) -> Iterator[str]:
