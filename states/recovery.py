@@ -37,7 +37,9 @@ def recover(ctx: Context, ports: Ports) -> Mapping[str, Json]:
 def park(ctx: Context, ports: Ports, fault: EngineError) -> Mapping[str, Json]:
     """Give the slot back: the last snapshot is safe in the store. A parked run holds nothing."""
     del fault
-    return give_back(ctx, ports)
+    patch = give_back(ctx, ports)
+    # That state is about the slot: when its handler runs again, it must find the data that it found before.
+    return {} if ctx.state == "releasing" else patch
 
 
 def is_command(note: Json) -> bool:

@@ -115,6 +115,12 @@ def test_a_slot_that_could_not_be_called_back_is_given_back_once_the_pool_can_be
     assert not found
 
 
+def test_a_run_that_is_parked_as_it_gives_its_slot_back_goes_on_with_that() -> None:
+    for moment in ("before", "after"):
+        deaths, found = violations(SUCCESS, [Schedule(tuple(Upon("pool.release", moment) for _ in range(3)))])
+        assert (deaths, found) == (3, [])
+
+
 def test_there_are_enough_broken_variants() -> None:
     assert len({control.name for control in CONTROLS}) >= 15
 
