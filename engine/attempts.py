@@ -21,8 +21,8 @@ class Effort:
     do: Do
     policy: Policy
     retry: RetryPolicy
-    #: Whether the handler can do without it.
-    tolerate: bool
+    #: Whether the handler can do without it, if it fails so.
+    tolerates: Callable[[EnvironmentFault], bool]
     #: Whether a person said that an effect whose policy refuses is to be done all the same.
     force: bool
 
@@ -30,7 +30,7 @@ class Effort:
 class Attempts:
     """Makes the attempts of one effect that its journal leaves to be made.
 
-    ``failed`` records a failed attempt; with ``final`` it may wait for the outcome that follows at once.
+    ``failed`` records a failed attempt; its second argument says whether the outcome follows at once.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Attempts:
         epoch: int,
         stop: StopToken,
         clock: EpochClock,
-        failed: Callable[[Mapping[str, Json]], None],
+        failed: Callable[[Mapping[str, Json], bool], None],
     ) -> None:
         self._effort = effort
         self._step = step
@@ -74,8 +74,9 @@ class Attempts:
             # This journal's own: what it cannot hold it cannot tell of either.
             raise
         except EnvironmentFault as error:
-            self._note(error, in_doubt=self._settling)
-            if self._effort.tolerate:
+            tolerated = self._effort.tolerates(error)
+            self._note(error, in_doubt=self._settling, outcome_follows=tolerated)
+            if tolerated:
                 return {"error": described(error), "tolerated": True}
             raise
         except Exception as error:
@@ -121,16 +122,17 @@ class Attempts:
         # This one failed and says so: the next is in no doubt but for what it settles.
         self._step.in_doubt = self._settling
 
-    def _note(self, error: BaseException, *, in_doubt: bool, retry_at: int | None = None) -> None:
-        self._failed(
-            {
-                "number": self._number,
-                "error": described(error),
-                "retry_at": retry_at,
-                "final": retry_at is None,
-                "in_doubt": in_doubt,
-            }
-        )
+    def _note(
+        self, error: BaseException, *, in_doubt: bool, retry_at: int | None = None, outcome_follows: bool = False
+    ) -> None:
+        facts = {
+            "number": self._number,
+            "error": described(error),
+            "retry_at": retry_at,
+            "final": retry_at is None,
+            "in_doubt": in_doubt,
+        }
+        self._failed(facts, outcome_follows)
 
     def _wait_until(self, due: int) -> None:
         left = timedelta(microseconds=due - self._clock.microseconds())

@@ -119,7 +119,7 @@ class Context:
         policy: Policy = _REPEAT,
         retry: RetryPolicy = NEVER,
         note: Json = None,
-        tolerate: bool = False,
+        tolerate: bool | Callable[[EnvironmentFault], bool] = False,
     ) -> Json:
         """Do something outside, once, and return its recorded result.
 
@@ -128,7 +128,8 @@ class Context:
 
         ``note`` goes into the intent, for people and for recovery. A :class:`TaskError` out of ``do`` is recorded and
         raised again on replay. An :class:`EnvironmentFault` parks the run, and the effect is attempted anew after
-        resuming; with ``tolerate`` it is recorded instead, and :class:`EffectFailed` is raised, now and on replay. A
+        resuming; with ``tolerate`` (always, or for such a fault) it is recorded instead, and :class:`EffectFailed` is
+        raised, now and on replay. A
         :class:`StopSignal` out of ``do`` leaves the effect in doubt, like a death.
         """
         ordinal, step = self._next(name, key)
@@ -143,15 +144,15 @@ class Context:
             self._commit(Addition("intent", name, place if note is None else {**place, "note": note}, key))
             step = step or Step(name, key, self._claim.run.head_seq, note, in_doubt=False)
 
-        def failed(facts: Mapping[str, Json]) -> None:
+        def failed(facts: Mapping[str, Json], outcome_follows: bool) -> None:
             attempt = Addition("attempt", name, {**place, **facts}, key)
-            if facts["final"] and tolerate:
+            if outcome_follows:
                 self._wait_for_commit(attempt)
             else:
                 self._commit(attempt)
 
         outcome = Attempts(
-            Effort(do, policy, retry, tolerate, self._force),
+            Effort(do, policy, retry, tolerate if callable(tolerate) else lambda _: tolerate, self._force),
             step,
             idempotency_key=idempotency_key(self.run_id, self._scope, ordinal, name, key),
             epoch=self.epoch,

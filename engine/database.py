@@ -238,8 +238,16 @@ def explain(error: Exception, path: Path) -> JournalError:
         return JournalDamaged(f"{path} is damaged: {words}")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return JournalUnavailable(f"{path} is locked by another process: {words}")
-    if name.startswith("SQLITE_FULL") or getattr(original, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return JournalUnavailable(f"no space left for {path}: free some, then resume")
-    if name.startswith("SQLITE_READONLY"):
-        return JournalUnavailable(f"{path} is read-only: {words}")
+    number = getattr(original, "errno", None)
+    if name.startswith("SQLITE_FULL") or number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in words:
+        return JournalUnavailable(f"no space left for {path}: free some, then resume", stop_reason="disk_full")
+    if name.startswith("SQLITE_READONLY") or number == errno.EROFS:
+        return JournalUnavailable(
+            f"{path} is read-only: make it writable, then resume ({words})", stop_reason="disk_read_only"
+        )
+    if name.startswith("SQLITE_IOERR") or number == errno.EIO or "disk I/O error" in words:
+        return JournalUnavailable(
+            f"{path} cannot be read or written ({words}): see whether its disk is full or fails, then resume",
+            stop_reason="disk_error",
+        )
     return JournalUnavailable(f"{path}: {words}")

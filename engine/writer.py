@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
@@ -114,17 +115,20 @@ class Writer:
             try:
                 self._commit(waiting)
             except (sqlite3.Error, OSError) as error:
-                self._roll_back()
                 self._fail(waiting, error)
+                self._roll_back()
             except BaseException as error:
                 # This thread is being ended (Ctrl-C): the others must not take that for success.
-                self._roll_back()
                 self._fail(waiting, error)
+                self._roll_back()
                 raise
 
     def _commit(self, steps: list[_Step[Any]]) -> None:
         """One transaction for all of ``steps``, unless one takes it down: then only that one is done afterwards."""
         connection = self._connection
+        if connection.in_transaction:
+            # What a failing disk did not let be rolled back.
+            connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
         alone = len(steps) == 1
         for step in steps:
@@ -160,7 +164,9 @@ class Writer:
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            # If not even that is possible now, it comes before the next transaction.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
     def _fail(self, steps: Iterable[_Step[Any]], error: BaseException) -> None:
         for step in steps:

@@ -101,7 +101,7 @@ class FileLog:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise HomeUnusable(f"cannot write the log {path}: {error.strerror or error}") from error
-        with os.fdopen(descriptor, "a", encoding="utf-8", errors="replace") as file:
+        with _closed_quietly(os.fdopen(descriptor, "a", encoding="utf-8", errors="replace")) as file:
             size = os.fstat(descriptor).st_size
             # a death in the middle of a line must not spoil the next one
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -129,6 +129,16 @@ class FileLog:
             raise HomeUnusable(f"cannot read the log {path}: {error.strerror or error}") from error
         # again, with what was learned since the lines were written
         return self._mask(content.decode("utf-8", "replace")).encode()
+
+
+@contextlib.contextmanager
+def _closed_quietly(file: TextIO) -> Iterator[TextIO]:
+    """``file``, closed in the end: what a full disk did not take of it was said when it was written."""
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 class _Of(logging.Filter):

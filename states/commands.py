@@ -26,6 +26,8 @@ class Ended:
     exit_code: int | None
     output: str
     seconds: float
+    #: Whether a crash took it: not if it could not be begun or recorded, which says nothing about the command.
+    lost: bool
 
     @property
     def passed(self) -> bool:
@@ -45,7 +47,7 @@ def run_command(ctx: Context, ports: Ports, name: str, command: str, *, timeout:
         if ended.status not in BROKEN_OFF:
             return ended
         turn += 1
-        lost += ended.status == "interrupted"
+        lost += ended.lost
     raise TaskError(f"{command!r} was lost in a crash {lost} times", stop_reason="command_lost")
 
 
@@ -68,7 +70,7 @@ def _run_once(ctx: Context, ports: Ports, name: str, command: str, turn: int, ti
             max_output_bytes=ctx.settings["max_output_bytes"],
         )
 
-    def result(ended: CommandResult) -> Json:
+    def result(ended: CommandResult, *, crashed: bool = True) -> Json:
         if ended.status in BROKEN_OFF:
             snapshot = str(ctx.last_recorded("snapshot"))
             workspace.restore(snapshot)
@@ -83,14 +85,25 @@ def _run_once(ctx: Context, ports: Ports, name: str, command: str, turn: int, ti
             "seconds": round(ended.duration.total_seconds(), 3),
             "sandbox": ended.sandbox,
             "snapshot": snapshot,
+            "lost": crashed and ended.status == "interrupted",
         }
+
+    def attach(attempt: Attempt) -> Json:
+        # With no attempt that a death took, this one settles what failed: on a full disk, say.
+        return result(ports.commands.attach(spec(attempt), attempt.stop), crashed=attempt.lost > 0)
 
     recorded = ctx.effect(
         f"command.{name}",
         lambda attempt: result(ports.commands.run(spec(attempt), attempt.stop)),
         key=f"{command}#{turn}" if turn else command,
-        policy=Adopt(lambda attempt: result(ports.commands.attach(spec(attempt), attempt.stop))),
+        policy=Adopt(attach),
         note={"command": command},
     )
     ctx.stop.check()
-    return Ended(recorded["status"], recorded["exit_code"], recorded["output"], recorded["seconds"])
+    return Ended(
+        status=recorded["status"],
+        exit_code=recorded["exit_code"],
+        output=recorded["output"],
+        seconds=recorded["seconds"],
+        lost=recorded.get("lost", recorded["status"] == "interrupted"),
+    )

@@ -9,13 +9,16 @@ from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
 from necrocode.engine.errors import EffectFailed
 from necrocode.states.loan import workspace_of
-from necrocode.states.ports import Ports
+from necrocode.states.ports import DISK_TROUBLE, Ports
 from necrocode.states.reports import artifact_json
 from necrocode.states.retries import network_retries
 
 
 def keep(ctx: Context, ports: Ports, type: str, name: str, content: Callable[[], bytes]) -> list[Json]:
-    """Upload one artifact; returns it in a list, or an empty list if it could not be kept, which is warned of."""
+    """Upload one artifact; returns it in a list, or an empty list if it could not be kept, which is warned of.
+
+    A disk of this machine that is full (or the like) is no store that is down: the run parks, and keeps it later.
+    """
     at = ctx.now()
 
     def upload(attempt: Attempt) -> Json:
@@ -31,7 +34,15 @@ def keep(ctx: Context, ports: Ports, type: str, name: str, content: Callable[[],
         )
 
     try:
-        return [ctx.effect("artifact.upload", upload, key=name, retry=network_retries(ctx.settings), tolerate=True)]
+        return [
+            ctx.effect(
+                "artifact.upload",
+                upload,
+                key=name,
+                retry=network_retries(ctx.settings),
+                tolerate=lambda fault: fault.stop_reason not in DISK_TROUBLE,
+            )
+        ]
     except EffectFailed as error:
         ctx.warn("artifact_not_kept", {"name": name, "error": str(error)})
         return []

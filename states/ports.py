@@ -1,8 +1,9 @@
 """What the handlers need from the world: Protocols whose docstrings state each contract as conditions.
 
 Errors cross a port in the engine's terms only: :class:`TaskError` (the task's own fault), :class:`Transient` (worth
-another attempt), :class:`EnvironmentFault` (park). Any other exception is a bug of the adapter. Adapters never retry by
-themselves: retry policies stand beside the effects that call them, and every attempt is journaled.
+another attempt), :class:`EnvironmentFault` (park; :data:`DISK_TROUBLE`: this machine's own disk). Any other exception
+is a bug of the adapter. Adapters never retry by themselves: retry policies stand beside the effects that call them, and
+every attempt is journaled.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from necrocode.engine.stop import StopToken
 if TYPE_CHECKING:
     from necrocode.engine.context import Context
     from necrocode.states.task import TaskContext
+
+DISK_TROUBLE = ("disk_full", "disk_read_only", "disk_error")
+"""The ``stop_reason`` of a disk of this machine that has no room, takes no writes, or fails: a person's to mend."""
 
 
 # --- the repo pool ------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
+from necrocode.disk import file_errors
 from necrocode.embedded.instants import from_microseconds, to_microseconds
 from necrocode.embedded.schema import artifacts
 from necrocode.engine.canonical import canonical
@@ -83,12 +84,11 @@ class LocalArtifacts:
     def download(self, uri: str) -> bytes:
         """The bytes. Raises :class:`NotFound`, :class:`EnvironmentFault` if they are not those that were uploaded."""
         sha256 = self._sha256(uri)
-        try:
-            content = self._path(sha256).read_bytes()
-        except FileNotFoundError:
-            raise NotFound(f"there is no artifact {uri}") from None
-        except OSError as error:
-            raise _fault(f"the artifact {uri} cannot be read", error) from error
+        with self._explained():
+            try:
+                content = self._path(sha256).read_bytes()
+            except FileNotFoundError:
+                raise NotFound(f"there is no artifact {uri}") from None
         if hashlib.sha256(content).hexdigest() != sha256:
             raise EnvironmentFault(
                 f"the artifact {uri} is damaged: its bytes have another hash", stop_reason="artifacts"
@@ -200,7 +200,8 @@ class LocalArtifacts:
                 os.fsync(file.fileno())
             yield temporary
         finally:
-            temporary.unlink(missing_ok=True)
+            with self._explained():
+                temporary.unlink(missing_ok=True)
 
     def _place(self, temporary: Path, path: Path) -> None:
         with self._explained():
@@ -210,11 +211,5 @@ class LocalArtifacts:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        try:
+        with file_errors(self._folder, reason="artifacts"):
             yield
-        except OSError as error:
-            raise _fault(f"the artifact store {self._folder} cannot be written", error) from error
-
-
-def _fault(what: str, error: OSError) -> EnvironmentFault:
-    return EnvironmentFault(f"{what}: {error.strerror or error}", stop_reason="artifacts")

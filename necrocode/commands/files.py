@@ -7,6 +7,7 @@ from __future__ import annotations
 
 # pathlib would double the start-up of the supervisor
 # ruff: noqa: PTH104, PTH108
+import errno
 import fcntl
 import json
 import os
@@ -29,7 +30,7 @@ def take_claim(folder: str, content: dict[str, Any]) -> int | None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _write_all(descriptor, json.dumps(content).encode())
+        write_all(descriptor, json.dumps(content).encode())
         os.link(draft, f"{folder}/claim")
     except FileExistsError:
         os.close(descriptor)
@@ -51,26 +52,67 @@ def write_file(path: str, content: bytes) -> None:
     draft = f"{path}.{os.getpid()}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        _write_all(descriptor, content)
+        write_all(descriptor, content)
     finally:
         os.close(descriptor)
     os.rename(draft, path)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``."""
     # a nearly full disk takes a part, and says so only at the next write
     while data:
         data = data[os.write(descriptor, data) :]
 
 
-class Capture:
-    """Keeps the first and the last half of ``limit`` bytes of what is fed to it.
+class Reserved:
+    """A file to be written later at ``path``, whose space on the disk is its own already.
 
-    The head goes to ``path`` as it comes, so that even a lost command leaves it, the tail at :meth:`finish`.
+    At the end of the ``with`` block it is closed, and gone if it was not put in its place. ``OSError`` if there is no
+    room for ``size`` bytes.
     """
 
-    def __init__(self, path: str, limit: int) -> None:
+    def __init__(self, path: str, size: int) -> None:
         self._path = path
+        self._draft = f"{path}.{os.getpid()}"
+        self.descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(self.descriptor, 0, max(1, size))
+        except OSError as error:
+            # a file system that can set nothing aside takes what it has room for by then
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                self.__exit__()
+                raise
+
+    def __enter__(self) -> Reserved:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+        _unlink(self._draft)
+
+    def place(self) -> None:
+        """Give the file its name; it can be written on."""
+        os.rename(self._draft, self._path)
+
+    def write(self, content: bytes) -> None:
+        """Give the file its content and its name: readers see it whole or not at all. Not synced: see
+        :func:`write_file`.
+        """
+        write_all(self.descriptor, content)
+        os.ftruncate(self.descriptor, len(content))
+        self.place()
+
+
+class Capture:
+    """Keeps the first and the last half of ``limit`` bytes of what is fed to it, in the file ``descriptor``.
+
+    The head goes there as it comes, so that even a lost command leaves it (with NULs behind it, where space was set
+    aside), the tail at :meth:`finish`.
+    """
+
+    def __init__(self, descriptor: int, limit: int) -> None:
+        self._descriptor = descriptor
         self._head_room = max(0, limit) // 2
         self._tail_limit = max(0, limit) - self._head_room
         self._tail: deque[bytes] = deque()
@@ -81,7 +123,7 @@ class Capture:
     def feed(self, chunk: bytes) -> None:
         if self._head_room:
             head = chunk[: self._head_room]
-            self._append(head)
+            write_all(self._descriptor, head)
             self._head_room -= len(head)
             self.head_bytes += len(head)
             chunk = chunk[len(head) :]
@@ -101,16 +143,9 @@ class Capture:
         tail = b"".join(self._tail)
         cut = max(0, len(tail) - self._tail_limit)
         self.omitted += cut
-        self._append(tail[cut:])
+        write_all(self._descriptor, tail[cut:])
+        os.ftruncate(self._descriptor, self.head_bytes + len(tail) - cut)
         return len(tail) - cut
-
-    def _append(self, data: bytes) -> None:
-        if data:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                _write_all(descriptor, data)
-            finally:
-                os.close(descriptor)
 
 
 def _unlink(path: str) -> None:

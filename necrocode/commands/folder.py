@@ -149,7 +149,7 @@ class CommandFolder:
         if result is None or result["boot_id"] != ProcessIdentity.current().boot_id:
             return None
         head, tail = int(result["head_bytes"]), int(result["tail_bytes"])
-        output = self.partial_output()
+        output = self._output()
         return Ending(
             status=result["status"],
             exit_code=result["exit_code"],
@@ -163,17 +163,19 @@ class CommandFolder:
 
     def partial_output(self) -> bytes:
         """The output written so far: until the end, the head only."""
+        # behind it is the space that was set aside for the rest
+        return self._output().rstrip(b"\0")
+
+    def _output(self) -> bytes:
         try:
             return (self.path / "output").read_bytes()
         except FileNotFoundError:
             return b""
 
-    def error(self) -> str | None:
+    def error(self) -> OSError | None:
         """What a keeper died of, if one could still say so."""
-        try:
-            return (self.path / "error").read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
+        told = self._json("error")
+        return None if told is None else OSError(told["errno"], told["words"])
 
     # -- the end --
 

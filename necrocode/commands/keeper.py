@@ -4,8 +4,9 @@ Signals to a keeper: SIGUSR1 asks for ``stopped``; SIGTERM, SIGINT and SIGHUP (t
 ``interrupted``.
 
 A command's folder holds ``request.json`` (from the runner), ``claim`` (who may decide about the command; its keeper
-holds a lock on it while it lives), ``started`` (pid and start time of the command), ``output``, ``result.json``,
-``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of).
+holds a lock on it while it lives), ``started`` (pid and start time of the command), ``output``, ``result.json`` (the
+space for these three is set aside before the claim: a disk that is full later loses neither the command's output nor
+how it ended), ``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of).
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import os
 import select
 import signal
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
-from necrocode.commands.files import VERSION, Capture, take_claim, write_file
+from necrocode.commands.files import VERSION, Capture, Reserved, take_claim
 from necrocode.commands.processes import (
     KILL_SECONDS,
     PR_SET_CHILD_SUBREAPER,
@@ -42,20 +43,26 @@ if TYPE_CHECKING:  # typing costs a tenth of the start-up
 #: How often a keeper looks for a ``stop`` file.
 TICK_SECONDS = 1.0
 PIPE_BYTES = 1 << 18
+RESULT_BYTES = 4096
+STARTED_BYTES = 64
+PROBLEM_CHARACTERS = 500
+"""Of what could not be executed and why: it fits into the result, however JSON writes it."""
 
 
 class Keeper:
     """Owns one command from its claim to its result."""
 
-    def __init__(self, folder: str, request: dict[str, Any], identity: dict[str, Any]) -> None:
+    def __init__(self, folder: str, request: dict[str, Any], identity: dict[str, Any], *files: Reserved) -> None:
         self._folder = folder
+        self._result, self._started, output = files
         self._request = request
         self._identity = identity
         self._asked: str | None = None
         self._child = 0
         self._code: int | None = None
         self._by_signal = False
-        self._capture = Capture(f"{folder}/output", int(request["max_output_bytes"]))
+        output.place()
+        self._capture = Capture(output.descriptor, int(request["max_output_bytes"]))
         self._output = -1
         self._bwrap_status = -1
         self._wake = WakePipe(
@@ -95,10 +102,10 @@ class Keeper:
             "head_bytes": self._capture.head_bytes,
             "tail_bytes": tail_bytes,
             "omitted_bytes": self._capture.omitted,
-            "problem": problem,
+            "problem": problem and problem[:PROBLEM_CHARACTERS],
             "sandbox": self._request["sandbox"],
         }
-        write_file(f"{self._folder}/result.json", json.dumps(result).encode())
+        self._result.write(json.dumps(result).encode())
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._asked is None:
@@ -128,7 +135,7 @@ class Keeper:
             _become(argv, self._request, keeper, output_writer, problem_writer, passed)
         for descriptor in (output_writer, problem_writer, *passed):
             os.close(descriptor)
-        write_file(f"{self._folder}/started", f"{self._child} {process_start(self._child)}".encode())
+        self._started.write(f"{self._child} {process_start(self._child)}".encode())
         with open(problem_reader, "rb") as file:
             problem = file.read().decode("utf-8", "replace")
         if not problem:
@@ -245,17 +252,20 @@ def keep(folder: str) -> None:
     """The life of a keeper, in a process freshly forked by the supervisor."""
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        with open(f"{folder}/request.json", "rb") as file:
-            request = json.load(file)
-        identity = own_identity()
-        lock = take_claim(
-            folder,
-            {"version": VERSION, "by": "keeper", "run_id": request["run_id"], "command_id": request["command_id"]}
-            | {"process": identity},
-        )
-    except FileNotFoundError:
-        return  # settled and forgotten meanwhile
-    if lock is None:
-        return
-    Keeper(folder, request, identity).run()
+    with ExitStack() as held:
+        try:
+            with open(f"{folder}/request.json", "rb") as file:
+                request = json.load(file)
+            # set aside before the claim: what finds no room was never begun
+            sizes = {"result.json": RESULT_BYTES, "started": STARTED_BYTES, "output": int(request["max_output_bytes"])}
+            files = [held.enter_context(Reserved(f"{folder}/{name}", size)) for name, size in sizes.items()]
+            identity = own_identity()
+            lock = take_claim(
+                folder,
+                {"version": VERSION, "by": "keeper", "run_id": request["run_id"], "command_id": request["command_id"]}
+                | {"process": identity},
+            )
+        except FileNotFoundError:
+            return  # settled and forgotten meanwhile
+        if lock is not None:
+            Keeper(folder, request, identity, *files).run()

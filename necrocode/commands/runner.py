@@ -7,6 +7,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from necrocode.commands.leftovers import commands_with_processes, kill_command
 from necrocode.commands.link import SupervisorLink
 from necrocode.commands.output import present
 from necrocode.commands.sandbox import LOOPBACK_HOSTS, Bubblewrap, SandboxReport, probe, shell
+from necrocode.disk import disk_trouble, file_errors
 from necrocode.engine.errors import EnvironmentFault, Superseded
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult, CommandSpec
@@ -108,36 +110,39 @@ class SupervisedCommands:
         if stop.signal is not None:
             return self._result("stopped")
         folder = self._folder(spec.command_id)
-        if folder.claim() is None:
-            request = self._request(spec, folder)
-            if isinstance(request, str):
-                # nobody may take it up later either
-                folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id)
-                return self._result("not_started", problem=request)
-            folder.write_request(request)
-            self._start(folder, spec, stop)
-        return self._settle(folder, spec, stop, if_never_started="stopped")
+        with self._explained():
+            if folder.claim() is None:
+                request = self._request(spec, folder)
+                if isinstance(request, str):
+                    # nobody may take it up later either
+                    folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id)
+                    return self._result("not_started", problem=request)
+                folder.write_request(request)
+                self._start(folder, spec, stop)
+            return self._settle(folder, spec, stop, if_never_started="stopped")
 
     def attach(self, spec: CommandSpec, stop: StopToken) -> CommandResult:
         """Settle a command that an earlier process meant to start; never starts it. See the port."""
         if isinstance(stop.signal, Superseded):
             raise stop.signal
-        return self._settle(self._folder(spec.command_id), spec, stop, if_never_started="interrupted")
+        with self._explained():
+            return self._settle(self._folder(spec.command_id), spec, stop, if_never_started="interrupted")
 
     def reap(self, run_id: str, *, keep: Sequence[str] = ()) -> int:
         """Kill what still runs for ``run_id`` and forget its files, but for the commands in ``keep``. See the port."""
         killed: set[str] = set()
-        for folder in CommandFolder.all_in(self._dir, self._scope):
-            owner = folder.owner()
-            if owner is None or owner[0] != run_id or owner[1] in keep:
-                continue
-            if self._end(folder, run_id, owner[1]):
-                killed.add(owner[1])
-            folder.remove()
-        for command_id, of_run in commands_with_processes(self._scope).items():
-            if of_run == run_id and command_id not in keep and kill_command(command_id, self._scope, None):
-                killed.add(command_id)
-        clear_litter(self._dir)
+        with self._explained():
+            for folder in CommandFolder.all_in(self._dir, self._scope):
+                owner = folder.owner()
+                if owner is None or owner[0] != run_id or owner[1] in keep:
+                    continue
+                if self._end(folder, run_id, owner[1]):
+                    killed.add(owner[1])
+                folder.remove()
+            for command_id, of_run in commands_with_processes(self._scope).items():
+                if of_run == run_id and command_id not in keep and kill_command(command_id, self._scope, None):
+                    killed.add(command_id)
+            clear_litter(self._dir)
         return len(killed)
 
     def runs(self) -> list[str]:
@@ -166,8 +171,12 @@ class SupervisedCommands:
         folder, claim = self._folder(command_id), self._folder(command_id).claim()
         if claim is not None and claim.by == "recovery":
             return
-        if folder.ending() is not None or not folder.keeper_lives():
-            folder.remove()
+        with self._explained():
+            if folder.ending() is not None or not folder.keeper_lives():
+                folder.remove()
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return file_errors(self._dir, reason="supervisor")
 
     def _folder(self, command_id: str) -> CommandFolder:
         return CommandFolder.of(self._dir, command_id, self._scope)
@@ -266,10 +275,14 @@ class SupervisedCommands:
             if folder.claim() is not None:
                 return
             _refuse_settled(folder, spec)
+        error = folder.error()
         if folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id):
+            trouble = error and disk_trouble(self._dir, error)
+            if trouble:
+                raise trouble
             raise EnvironmentFault(
                 f"commands cannot be run: {_STARTS} times nobody took up command {spec.command_id}"
-                f" ({folder.error() or 'is the machine out of memory or processes?'})",
+                f" ({error or 'is the machine out of memory or processes?'})",
                 stop_reason="supervisor",
             )
 

@@ -8,6 +8,7 @@ input (the runner closed it, or died) it lets running commands end, then exits. 
 from __future__ import annotations
 
 # pathlib would double the start-up of the supervisor
+import json
 import os
 import select
 import signal
@@ -96,7 +97,8 @@ class Supervisor:
                 _say(notify, name)
                 code = 0
             except Exception as error:  # noqa: BLE001 - a bug or a full disk: leave a word about it
-                write_file(f"{folder}/error", f"{type(error).__name__}: {error}".encode())
+                told = {"errno": getattr(error, "errno", None), "words": f"{type(error).__name__}: {error}"}
+                write_file(f"{folder}/error", json.dumps(told).encode())
         finally:
             os._exit(code)
 

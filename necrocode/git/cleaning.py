@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from necrocode.disk import file_errors
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.folders import make_folder
 from necrocode.git import descriptors
-from necrocode.git.faults import file_errors
 from necrocode.git.layout import RepoPlace
 from necrocode.git.objects import ObjectStore
 from necrocode.git.slot import SlotFiles

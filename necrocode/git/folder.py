@@ -20,12 +20,12 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import RepositoryOpenFlag, RepositoryState
 
+from necrocode.disk import file_errors
 from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault, TaskError
 from necrocode.engine.folders import make_folder
 from necrocode.git import descriptors
 from necrocode.git.command import run_git
-from necrocode.git.faults import file_errors
 from necrocode.git.memory import KnownDirectory
 from necrocode.git.objects import GITLINK, Entry, ObjectStore, shown, store_errors
 from necrocode.git.unsupported import refuse_filters

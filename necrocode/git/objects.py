@@ -18,6 +18,7 @@ from typing import TypeAlias
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, RepositoryOpenFlag
 
+from necrocode.disk import disk_trouble
 from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault, TaskError
 from necrocode.engine.folders import make_folder, sync_content, sync_directory
@@ -274,13 +275,11 @@ def store_errors(path: Path) -> Iterator[None]:
     """Turn what libgit2 raises about the repository at ``path`` into an :class:`EnvironmentFault`."""
     try:
         yield
-    except (pygit2.GitError, KeyError, ValueError) as error:
-        words = str(error)
-        if "No space left" in words:
-            raise EnvironmentFault(
-                f"no space left for {path}: free some, then resume", stop_reason="disk_full"
-            ) from error
-        raise EnvironmentFault(f"{path} cannot be used: {words}", stop_reason="store_damaged") from error
+    except (pygit2.GitError, OSError, KeyError, ValueError) as error:
+        trouble = disk_trouble(path, error)
+        if trouble is not None:
+            raise trouble from error
+        raise EnvironmentFault(f"{path} cannot be used: {error}", stop_reason="store_damaged") from error
 
 
 def make_bare(path: Path, *, alternates: Path | None) -> None:

@@ -9,11 +9,11 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from necrocode.disk import file_errors
 from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.folders import make_folder
 from necrocode.git import descriptors, memory
-from necrocode.git.faults import file_errors
 from necrocode.git.laying import Laying
 from necrocode.git.objects import Entry, ObjectStore
 from necrocode.git.walk import Walker

@@ -8,10 +8,10 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
+from necrocode.disk import file_errors
 from necrocode.engine.errors import EnvironmentFault, TaskError, Transient
 from necrocode.engine.stop import StopToken
 from necrocode.git import comparing, descriptors, dotgit, folder
-from necrocode.git.faults import file_errors
 from necrocode.git.keeping import RunSnapshots, keep_tree
 from necrocode.git.layout import RemoteUrl, RepoPlace, folder_state
 from necrocode.git.moving import move

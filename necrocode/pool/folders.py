@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from necrocode.disk import file_errors
 from necrocode.drafts import replace_file
 from necrocode.engine.database import file_lock
 from necrocode.engine.errors import EnvironmentFault, TaskError, Transient
@@ -20,7 +21,6 @@ from necrocode.engine.folders import make_folder
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.stop import StopToken
 from necrocode.git import folder
-from necrocode.git.faults import file_errors
 from necrocode.git.layout import folder_state
 from necrocode.pool.holder import Epoch, refuse_older, this_process
 from necrocode.states.ports import SlotAllocation

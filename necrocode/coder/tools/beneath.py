@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from necrocode.coder.tools.resolving import has_openat2, open_beneath, open_walking
+from necrocode.disk import disk_trouble
 from necrocode.engine.errors import EnvironmentFault
 
 #: Folders nested deeper than this are not walked: each level holds a descriptor.
@@ -321,9 +322,10 @@ def _refused(error: OSError, path: str) -> Refused:
         return Refused(f"{path} goes through a symbolic link that cannot be followed")
     if error.errno == errno.ENOENT:
         return Refused(f"{path} does not exist")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise EnvironmentFault(f"{path} cannot be written: the disk is full.", stop_reason="disk_full") from error
-    if error.errno in (errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE):
+    trouble = disk_trouble(Path(path), error)
+    if trouble is not None:
+        raise trouble from error
+    if error.errno in (errno.EMFILE, errno.ENFILE):
         raise EnvironmentFault(f"{path}: {os.strerror(error.errno)}.", stop_reason="slot_unusable") from error
     return Refused(f"{path}: {os.strerror(error.errno or 0)}")
 

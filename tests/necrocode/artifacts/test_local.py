@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     database = open_services(tmp_path / "home")
     store = LocalArtifacts(database, tmp_path / "file" / "artifacts")
-    with pytest.raises(EnvironmentFault, match=r"artifact store .*file/artifacts cannot be written"):
+    with pytest.raises(EnvironmentFault, match="file/artifacts cannot be read or written"):
         keep(store, b"x")
     assert store.list_artifacts() == []
     database.close()

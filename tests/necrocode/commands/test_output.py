@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from necrocode.commands.files import Capture
+from necrocode.commands.files import Capture, Reserved
 from necrocode.commands.output import present
 
 
@@ -18,15 +18,24 @@ def same(text: str) -> str:
 @pytest.mark.parametrize("step", [1, 3, 1000])
 def test_the_first_and_the_last_half_are_kept_however_the_bytes_come(tmp_path: Path, limit: int, step: int) -> None:
     data = bytes(range(32, 96))
-    capture = Capture(str(tmp_path / "output"), limit)
-    for start in range(0, len(data), step):
-        capture.feed(data[start : start + step])
-    tail_bytes = capture.finish()
-    kept = (tmp_path / "output").read_bytes() if limit else b""
+    path = tmp_path / "output"
+    with Reserved(str(path), limit) as file:
+        file.place()
+        capture = Capture(file.descriptor, limit)
+        for start in range(0, len(data), step):
+            capture.feed(data[start : start + step])
+        tail_bytes = capture.finish()
+    kept = path.read_bytes()
     assert len(kept) == capture.head_bytes + tail_bytes == min(limit, len(data))
     assert capture.omitted == len(data) - len(kept)
     assert kept[: capture.head_bytes] == data[: limit // 2]
     assert data.endswith(kept[capture.head_bytes :])
+
+
+def test_a_file_that_was_never_put_in_its_place_is_gone(tmp_path: Path) -> None:
+    with Reserved(str(tmp_path / "result"), 4096):
+        assert [path.stat().st_blocks * 512 for path in tmp_path.iterdir()] == [4096]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_output_that_fits_is_whole() -> None:
