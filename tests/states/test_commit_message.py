@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from necrocode.states.committing import message, task_trailer
+from necrocode.states.branches import task_trailer
+from necrocode.states.committing import message
 from necrocode.states.task import TaskContext
 
 
