@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from necrocode.drafts import sync_directory
+from necrocode.engine.folders import sync_directory
 from necrocode.registry.records import TaskEvent
 from necrocode.registry.taskset_file import OURS, moment, ours_of
 

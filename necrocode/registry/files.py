@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from necrocode.drafts import sync_directory
 from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.folders import sync_directory
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.errors import InvalidInput, NotFound
 from necrocode.registry import taskset_file
