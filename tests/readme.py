@@ -7,6 +7,7 @@ from pathlib import Path
 
 from necrocode.engine.diagram import markdown, mermaid
 from necrocode.states.lifecycle import LIFECYCLE
+from tests.crash import report
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -15,6 +16,7 @@ def generated(text: str) -> str:
     """The README's text with its generated parts as they should be."""
     parts = {
         "lifecycle table": markdown(LIFECYCLE),
+        "crash campaign": report.markdown(report.Report.read(report.KEPT)),
         "lifecycle diagram": f"```mermaid\n{mermaid(LIFECYCLE)}```\n",
     }
     for name, content in parts.items():

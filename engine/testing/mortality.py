@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
-from necrocode.engine.errors import EnvironmentFault
+from necrocode.engine.errors import JournalError
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.journal import Journal
 from necrocode.engine.testing.connections import Image, image_of, lay_out, log_size_of, mortal_connections
@@ -24,12 +24,11 @@ class Death(BaseException):
     """The process is dead from here on."""
 
 
-class Gone(EnvironmentFault):
+class Gone(JournalError):
     """A thread of a dead process wanted something of the world."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Somewhere to die."""
 
     #: Of the crossing, from 1.

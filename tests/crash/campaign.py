@@ -1,163 +1,208 @@
-"""The crash campaign: many plans tried, counted and reported.
+"""The crash campaign: simulated deaths, real ones, every negative control; one table, one report.
 
-``python -m tests.crash.campaign --kills 250 --seed 1 --jobs 2 --report report.json``
+``python -m tests.crash.campaign --deaths 100000 --kills 2000 --report report.json`` tries until there were so many. A
+campaign that is interrupted (Ctrl-C, SIGTERM) prints and writes what it has; ``--add`` makes the figures of earlier
+reports, with other seeds, part of this one's. A failure says what to give to ``--trial`` to see it again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import random
+import ctypes
+import logging
+import os
+import signal
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from tests.crash.poison import attempt_poison
-from tests.crash.scenarios import SCENARIOS, Scenario
-from tests.crash.trial import Extent, Plan, Result, attempt, measure, plan_for
+from tests.crash.parts import Asked, Job, Part
+from tests.crash.real import REAL
+from tests.crash.report import Report, tables
+from tests.crash.simulation.campaign import SIMULATED
+from tests.crash.simulation.controls import NEGATIVE_CONTROLS
+from tests.crash.tally import Failure, Tally
+
+PARTS: tuple[Part, ...] = (NEGATIVE_CONTROLS, SIMULATED, REAL)
+
+WRITE_SECONDS = 10.0
+"""How often an unfinished report is written."""
+
+MOST_FAILURES = 100
+"""A part that has so many failures is given up: there is enough to look at."""
 
 
 @dataclass
-class Report:
-    """What a campaign found."""
+class Campaign:
+    """Parts, one after the other, until each is done or somebody asks to stop."""
 
-    seed: int
-    results: list[Result] = field(default_factory=list)
+    report: Report
+    asked: Asked
+    #: Deaths that a part is to reach, what the report holds already included.
+    deaths: Mapping[str, int]
+    jobs: int
+    parts: Sequence[Part] = PARTS
+    told: Callable[[Part, Tally], None] = lambda *_: None
+    stopping: bool = field(default=False, init=False)
 
-    @property
-    def kills(self) -> int:
-        """Deaths that really happened."""
-        return sum(len(result.killed) for result in self.results)
+    def run(self) -> None:
+        """Do it. Every failure is in the report; what raises is no trial's fault."""
+        with ProcessPoolExecutor(self.jobs, initializer=_work_quietly, initargs=(os.getpid(),)) as workers:
+            for part in self.parts:
+                if not self.stopping and self.deaths.get(part.name) != 0:
+                    self._do(part, workers)
+        self.report.complete = not self.stopping
 
-    @property
-    def failed(self) -> list[Result]:
-        """Trials in which something did not hold."""
-        return [result for result in self.results if result.violations]
+    def stop(self, *_: object) -> None:
+        """Begin nothing more."""
+        self.stopping = True
 
-    def by_kind(self) -> dict[str, tuple[int, int]]:
-        """Deaths, and trials with a violation among them, by kind of death."""
-        deaths, bad = Counter[str](), Counter[str]()
-        for result in self.results:
-            for kind in (str(death["kind"]) for death in result.killed):
-                deaths[kind] += 1
-                bad[kind] += bool(result.violations)
-        return {kind: (deaths[kind], bad[kind]) for kind in sorted(deaths)}
+    def _do(self, part: Part, workers: Executor) -> None:
+        tally = self.report.part(part.name)
+        self.told(part, tally)
+        jobs = part.jobs(self.asked, workers)
+        under_way: dict[Future[Tally], Job] = {}
+        while True:
+            while len(under_way) < 2 * self.jobs and not self._enough(part, tally):
+                job = next(jobs, None)
+                if job is None:
+                    break
+                under_way[workers.submit(job)] = job
+            if not under_way:
+                return
+            for future in wait(under_way, return_when=FIRST_COMPLETED, timeout=1).done:
+                tally.add(_result(future, under_way.pop(future)))
+                self.told(part, tally)
 
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON document."""
-        return {
-            "seed": self.seed,
-            "kills": self.kills,
-            "trials": len(self.results),
-            "by_kind": {kind: {"kills": kills, "violated": bad} for kind, (kills, bad) in self.by_kind().items()},
-            "by_entry": dict(
-                sorted(Counter(d["detail"] for r in self.results for d in r.killed if "entry" in d["kind"]).items())
-            ),
-            "violations": [
-                {
-                    "plan": str(result.plan),
-                    "killed": result.killed,
-                    "violations": [f"{each.invariant}: {each.words}" for each in result.violations],
-                    "root": str(result.root),
-                }
-                for result in self.failed
-            ],
-        }
-
-
-def campaign(
-    kills: int,
-    *,
-    seed: int,
-    jobs: int,
-    scenarios: Sequence[Scenario] = SCENARIOS,
-    folder: Path | None = None,
-    told: Callable[[Report], None] = lambda _: None,
-) -> Report:
-    """Try plans until there were ``kills`` deaths; ``told`` of each result.
-
-    Each scenario is first played undisturbed, for its extent. The same seed gives the same plans (the moments at which
-    they hit are the machine's).
-    """
-    report, chance = Report(seed), random.Random(seed)
-    with ThreadPoolExecutor(jobs) as pool:
-        measured: dict[str, Extent] = {}
-        for scenario, (extent, wrong) in zip(scenarios, pool.map(lambda s: measure(s, folder), scenarios), strict=True):
-            measured[scenario.name] = extent
-            if wrong:
-                report.results.append(Result(Plan(scenario, ()), violations=wrong))
-        tasks = _tasks(scenarios, measured, chance, folder)
-        under_way: set[Future[Result]] = set()
-        while report.kills < kills or under_way:
-            while report.kills + len(under_way) < kills and len(under_way) < jobs:
-                under_way.add(pool.submit(next(tasks)))
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in done:
-                report.results.append(future.result())
-                told(report)
-    return report
+    def _enough(self, part: Part, tally: Tally) -> bool:
+        if len(tally.failures) >= MOST_FAILURES:
+            return True
+        return self.stopping or (part.until == "deaths" and tally.died >= self.deaths[part.name])
 
 
-def _tasks(
-    scenarios: Sequence[Scenario], measured: dict[str, Extent], chance: random.Random, folder: Path | None
-) -> Iterator[Callable[[], Result]]:
-    """Trials without end: every scenario in turn, and now and then a run that is killed until it is poison."""
-    for number in count():
-        if number % 40 == 20:
-            seed = chance.randrange(1 << 30)
-            yield lambda seed=seed: attempt_poison(random.Random(seed), folder)  # type: ignore[misc]
-        scenario = scenarios[number % len(scenarios)]
-        plan = plan_for(scenario, measured[scenario.name], chance)
-        yield lambda plan=plan: attempt(plan, folder)  # type: ignore[misc]
+def _result(future: Future[Tally], job: Job) -> Tally:
+    try:
+        return future.result()
+    except Exception as error:  # noqa: BLE001 - what goes wrong with one trial is a finding, not the end of the others
+        return Tally(failures=[Failure(str(job), (f"it could not be tried: {type(error).__name__}: {error}",))])
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash.campaign", description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=250)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--report", type=Path, default=None, metavar="FILE")
-    parser.add_argument("--only", default="", metavar="WORDS", help="scenarios whose names hold these words")
-    given = parser.parse_args()
-    seed = random.SystemRandom().randrange(1 << 30) if given.seed is None else given.seed
+def _work_quietly(parent: int) -> None:
+    """In a worker: Ctrl-C is the parent's business, and so is when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
+    logging.disable(logging.CRITICAL)
+
+
+@contextmanager
+def _interrupted_by_signals(campaign: Campaign) -> Iterator[None]:
+    before = {each: signal.signal(each, campaign.stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns 1 if something was violated or a control was missed."""
+    given = _parser().parse_args(arguments)
+    asked = Asked(given.seed, given.only, given.sweep)
     console = Console()
-    scenarios = [scenario for scenario in SCENARIOS if given.only in scenario.name]
+    if given.trial is not None:
+        return _again(given.trial, asked, console)
+    report = Report.of_here(given.seed)
+    for file in given.add:
+        report.add(Report.read(file))
+    kills = given.deaths // 50 if given.kills is None else given.kills
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(f"kills, seed {seed}", total=given.kills)
-
-        def told(report: Report) -> None:
-            progress.update(bar, completed=report.kills)
-            last = report.results[-1]
-            for each in last.violations:
-                words = escape(f"{last.plan}\n  {each.invariant}: {each.words}\n  {last.root}")
-                progress.console.print(words, soft_wrap=True, highlight=False)
-
-        report = campaign(given.kills, seed=seed, jobs=given.jobs, scenarios=scenarios, told=told)
-    console.print(_table(report))
-    verdict = "nothing was violated" if not report.failed else f"{len(report.failed)} trials with violations"
-    console.print(f"{report.kills} kills in {len(report.results)} trials, seed {seed}: {verdict}")
-    if given.report is not None:
-        given.report.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
-    return 1 if report.failed else 0
+        shower = _Shower(progress, report, given.report)
+        campaign = Campaign(
+            report, asked, {SIMULATED.name: given.deaths, REAL.name: kills}, given.jobs, told=shower.told
+        )
+        shower.campaign = campaign
+        with _interrupted_by_signals(campaign):
+            campaign.run()
+    shower.write()
+    for table in tables(report):
+        console.print(table)
+    console.print(report.verdict, highlight=False)
+    return 0 if report.good else 1
 
 
-def _table(report: Report) -> Table:
-    table = Table("killed", "kills", "with violations")
-    for kind, (kills, bad) in report.by_kind().items():
-        table.add_row(kind, str(kills), str(bad))
-    return table
+@dataclass
+class _Shower:
+    """Shows how far a campaign is, and keeps its report up to date."""
+
+    progress: Progress
+    report: Report
+    file: Path | None
+    campaign: Campaign | None = None
+    began: float = field(default_factory=time.monotonic)
+    before: float = field(default=0.0, init=False)
+    written: float = field(default=0.0, init=False)
+    shown: int = field(default=0, init=False)
+    bars: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.before = self.report.seconds
+
+    def told(self, part: Part, tally: Tally) -> None:
+        assert self.campaign is not None
+        if part.name not in self.bars:
+            self.shown = len(tally.failures)
+            self.bars[part.name] = self.progress.add_task(part.name, total=self.campaign.deaths.get(part.name))
+        done = tally.died if part.until == "deaths" else tally.trials.total()
+        self.progress.update(self.bars[part.name], completed=done)  # type: ignore[arg-type]
+        for failure in tally.failures[self.shown :]:
+            self.progress.console.print(escape(str(failure)), style="red", soft_wrap=True, highlight=False)
+        self.shown = len(tally.failures)
+        if time.monotonic() - self.written > WRITE_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        self.written = time.monotonic()
+        self.report.seconds = self.before + self.written - self.began
+        if self.file is not None:
+            self.report.write(self.file)
+
+
+def _again(trial: str, asked: Asked, console: Console) -> int:
+    name, _, words = trial.partition("/")
+    for part in PARTS:
+        if part.name == name:
+            tally = part.again(words, asked)
+            for failure in tally.failures:
+                console.print(escape(str(failure)), soft_wrap=True, highlight=False)
+            console.print(f"{tally.died} deaths, {len(tally.failures) or 'no'} failures", highlight=False)
+            return 1 if tally.failures else 0
+    raise SystemExit(f"{trial!r} is no trial: it should begin with one of {', '.join(part.name for part in PARTS)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.campaign", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--deaths", type=int, default=2000, metavar="N", help="simulated deaths")
+    parser.add_argument("--kills", type=int, default=None, metavar="N", help="real SIGKILLs; a fiftieth, if not given")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; one a core")
+    parser.add_argument("--sweep", action="store_true", help="real deaths: first at every seam and entry, in turn")
+    parser.add_argument("--report", type=Path, default=None, metavar="FILE", help="where to write the figures")
+    parser.add_argument("--add", type=Path, action="append", default=[], metavar="FILE", help="an earlier report")
+    parser.add_argument("--only", default="", metavar="WORDS", help="scenarios and controls whose names hold these")
+    parser.add_argument("--trial", default=None, metavar="TRIAL", help="one trial again, as a failure names it")
+    return parser
 
 
 if __name__ == "__main__":

@@ -12,6 +12,11 @@
   such seam after the commit of such an entry;
 - ``never``: count only.
 
+``python mortal.py --nursery`` imports what the command would import, and then forks a process for each line of its
+stdin: most of a short life would be imports. A line is a JSON object, and so is the answer to it:
+``{"arguments", "environment", "folder", "out", "err"}`` → ``{"pid"}``, ``{"reap": PID}`` → ``{"code"}``. When its stdin
+ends, the processes that were not reaped are killed.
+
 Nothing of necrocode's is changed for it: file and process seams are Python's audit events, those of the databases are
 SQLite's trace of statements. NOTE gets one JSON line: where it died, or the counts at the end. Standard library only,
 and started by its path, so that nothing is imported that the command itself would not import.
@@ -19,8 +24,11 @@ and started by its path, so that nothing is imported that the command itself wou
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import re
 import runpy
 import signal
@@ -168,9 +176,8 @@ _silent = False
 _connect = sqlite3.dbapi2.connect
 
 
-def main() -> None:
-    """Run the command of the remaining arguments."""
-    note, point, number, *arguments = sys.argv[1:]
+def live(note: str, point: str, number: str, *arguments: str) -> None:
+    """Run the command, and die as told."""
     death = Death(note, point, number)
 
     def traced(database: Any, *rest: Any, **named: Any) -> sqlite3.Connection:
@@ -187,13 +194,87 @@ def main() -> None:
     # the standard library's own door, which necrocode's connections come through as everybody's do
     sqlite3.dbapi2.connect = sqlite3.connect = traced  # type: ignore[assignment]
     sys.addaudithook(hook)
-    # the folder of this script is no place to import from
-    del sys.path[0]
     sys.argv = ["necrocode", *arguments]
     try:
         runpy.run_module("necrocode", run_name="__main__")
     finally:
         death.ended()
+
+
+def nurse() -> None:
+    """Fork a process for each line of stdin. In such a process, this is what runs the command."""
+    _import_everything()
+    gc.freeze()
+    living = set[int]()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "reap" in asked:
+            _, status = os.waitpid(asked["reap"], 0)
+            living.remove(asked["reap"])
+            answer = {"code": os.waitstatus_to_exitcode(status)}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                _begin(asked)
+                return live(*asked["arguments"])
+            living.add(pid)
+            answer = {"pid": pid}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    for pid in living:
+        os.kill(pid, signal.SIGKILL)
+    return None
+
+
+def _begin(asked: dict[str, Any]) -> None:
+    """Make a forked process one of its own: session, folder, environment, standard streams."""
+    os.setsid()
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    for descriptor, name, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, asked["out"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+        (2, asked["err"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+    ):
+        opened = os.open(name, flags, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.stdin = os.fdopen(0)
+
+
+def _import_everything() -> None:
+    import necrocode
+
+    for module in pkgutil.walk_packages(necrocode.__path__, "necrocode."):
+        if not module.name.endswith("__main__") and ".versions." not in module.name:
+            importlib.import_module(module.name)
+    for name in _LATER:
+        importlib.import_module(name)
+
+
+_LATER = (
+    "alembic.config",
+    "alembic.script",
+    "httpcore2",
+    "httpx",
+    "httpx2",
+    "openai.resources.chat.completions",
+    "pathspec",
+    "rich.table",
+    "truststore",
+)
+"""What necrocode imports only where it needs it."""
+
+
+def main() -> None:
+    """Run the command of the arguments, or be a nursery."""
+    # the folder of this script is no place to import from
+    del sys.path[0]
+    if sys.argv[1:] == ["--nursery"]:
+        nurse()
+    else:
+        live(*sys.argv[1:])
 
 
 if __name__ == "__main__":

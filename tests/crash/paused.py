@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.crash.trial import MORTAL
+from tests.crash.nursery import MORTAL
 from tests.e2e.stage import Finished, Stage
 
 

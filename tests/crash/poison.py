@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import signal
 import tempfile
@@ -14,17 +13,22 @@ from pathlib import Path
 from necrocode.engine.driver import POISON_DEATHS
 from tests.crash import processes
 from tests.crash.invariants import Violation, violations
+from tests.crash.nursery import Start, afresh
+from tests.crash.plans import Death, Plan
 from tests.crash.scenarios import SLEEPY
-from tests.crash.trial import Death, Plan, Result, Trial, staged
+from tests.crash.trial import Result, Trial, staged
+
+POISON = "poison"
+"""How a trial of poison is called; the entry follows."""
 
 
-def attempt_poison(chance: random.Random, folder: Path | None = None) -> Result:
-    """Kill a run at a random entry, then everybody who claims it before anything new is recorded."""
+def attempt_poison(entry: int, folder: Path | None = None, begin: Start = afresh) -> Result:
+    """Kill a run at an entry, then everybody who claims it before anything new is recorded."""
     again = Death("after-entry", 1)
-    plan = Plan(SLEEPY, (Death("after-entry", chance.randint(3, 20)), *[again] * (POISON_DEATHS - 1)))
+    plan = Plan(SLEEPY, (Death("after-entry", entry), *[again] * (POISON_DEATHS - 1)))
     root = Path(tempfile.mkdtemp(prefix="crash-", dir=folder))
     result, began = Result(plan), time.monotonic()
-    with staged(plan, root) as trial:
+    with staged(plan, root, begin) as trial:
         result.violations += [Violation("poison_is_parked", words) for words in _poisoned(trial)]
         trial.stage.necrocode("resume", "--force", *trial.stage.run_ids)
         result.violations += violations(trial.scene())
@@ -42,9 +46,9 @@ def _poisoned(trial: Trial) -> Iterator[str]:
     arguments: list[str | Path] = ["run", trial.task_file]
     for death in trial.plan.deaths:
         process = trial.stage.start_mortal(death, *arguments)
-        trial.said.append(process.communicate()[0])
-        if process.returncode != -signal.SIGKILL:
-            yield f"{' '.join(map(str, arguments))} did not die: exit code {process.returncode}"
+        code = trial.finish(process)
+        if code != -signal.SIGKILL:
+            yield f"{' '.join(map(str, arguments))} did not die: exit code {code}"
             return
         trial.killed.append({**json.loads(trial.stage.note.read_text(encoding="utf-8")), "kind": "poison"})
         arguments = ["resume", "--all"]

@@ -18,6 +18,7 @@ class Process:
     parent: int
     line: str
     environment: tuple[str, ...]
+    folder: Path
 
 
 def living() -> list[Process]:
@@ -30,10 +31,11 @@ def living() -> list[Process]:
             fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             environment = (entry / "environ").read_bytes().decode("utf-8", "replace").split("\0")
+            folder = (entry / "cwd").readlink()
         except OSError:
             continue
         if fields[0] not in (b"Z", b"X"):
-            found.append(Process(int(entry.name), int(fields[1]), line, tuple(environment)))
+            found.append(Process(int(entry.name), int(fields[1]), line, tuple(environment), folder))
     return found
 
 
@@ -51,9 +53,14 @@ def keepers(home: Path) -> tuple[list[Process], list[Process]]:
 
 
 def about(root: Path) -> list[Process]:
-    """Processes whose command line or environment names the stage's folder."""
+    """Processes whose command line or environment names the stage's folder, or that work below it."""
     name = str(root)
-    return [p for p in living() if p.pid != os.getpid() and (name in p.line or any(name in e for e in p.environment))]
+    return [
+        each
+        for each in living()
+        if each.pid != os.getpid()
+        and (name in each.line or any(name in e for e in each.environment) or each.folder.is_relative_to(root))
+    ]
 
 
 def kill(processes: Collection[Process]) -> int:

@@ -178,6 +178,10 @@ FLAKY = Scenario(
         {**FINISH, "delay_seconds": 0.3},
     ),
 )
+SLOW = Scenario(
+    "a model that thinks",
+    ({**_LOOK, "delay_seconds": 0.3}, {**EDIT, "delay_seconds": 0.3}, {**FINISH, "delay_seconds": 0.3}),
+)
 OWN_FOLDER = Scenario(
     "a folder of the user's",
     (_tell("First a nap.", _nap(0.4)), EDIT, FINISH),
@@ -206,6 +210,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     CANCELLED_PARTIAL,
     UNPUSHED,
     FLAKY,
+    SLOW,
     OWN_FOLDER,
     CONTINUED,
 )

@@ -10,8 +10,10 @@ import pytest
 
 from tests.crash import processes
 from tests.crash.invariants import violations
+from tests.crash.nursery import altered
+from tests.crash.plans import Plan
 from tests.crash.scenarios import SUCCESS
-from tests.crash.trial import Plan, staged
+from tests.crash.trial import staged
 from tests.e2e.stage import PATIENCE
 
 BROKEN = Path(__file__).with_name("broken.py")
@@ -32,11 +34,10 @@ def test_a_broken_command_is_found_out_and_a_whole_one_is_not(
 ) -> None:
     with staged(Plan(SUCCESS, ()), tmp_path) as trial:
         if broken:
-            trial.stage.through = (BROKEN, variant)
+            trial.stage.begin = altered(BROKEN, variant)
         died = trial.stage.start_until(entry, "run", trial.task_file, moment=moment)
-        said, _ = died.communicate(timeout=PATIENCE)
-        assert died.returncode == -signal.SIGKILL, said
-        trial.stage.start_mortal(None, "resume", "--all").communicate(timeout=PATIENCE)
+        assert died.wait(PATIENCE) == -signal.SIGKILL, trial.stage.output.read_text(encoding="utf-8")
+        trial.stage.start_mortal(None, "resume", "--all").wait(PATIENCE)
         found = violations(trial.scene())
         processes.kill(processes.about(tmp_path))
     assert (invariant in {each.invariant for each in found}) == broken, found

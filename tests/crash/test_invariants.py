@@ -17,9 +17,10 @@ import pytest
 from necrocode.demo.stage import git
 from tests.crash import invariants, stores
 from tests.crash.invariants import violations
+from tests.crash.plans import Death, Plan
 from tests.crash.scenarios import FAILED, SLEEPY
 from tests.crash.scene import Scene
-from tests.crash.trial import Death, Plan, staged
+from tests.crash.trial import staged
 
 #: Damages the scene; what it yields is looked at.
 Damage: TypeAlias = Callable[[Scene], Iterator[Scene]]

@@ -5,71 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from necrocode.demo.stage import git
 from necrocode.scripted.server import ScriptedServer
 from tests.crash import processes
 from tests.crash.invariants import Violation, files_of, violations
+from tests.crash.nursery import Birth, Process, Start, afresh
+from tests.crash.plans import IN_A_COMMAND, RUNNER_ONLY, Death, Extent, Plan, Point
 from tests.crash.scenarios import NAP, REPOSITORY, Scenario
-from tests.crash.scene import Scene
-from tests.e2e.stage import KEY, Stage, script
+from tests.crash.scene import Scene, rows_of
+from tests.e2e.stage import KEY, Finished, Stage, script
 
-MORTAL = Path(__file__).with_name("mortal.py")
 LIMIT_SECONDS = 90.0
 """How long one process may take."""
-
-Point: TypeAlias = Literal[
-    "before-entry",
-    "after-entry",
-    "seam",
-    "moment",
-    "nap",
-    "group",
-    "supervisor",
-    "keeper",
-    "command",
-    "supervisor+runner",
-]
-
-RUNNER_ONLY: tuple[Point, ...] = ("before-entry", "after-entry", "seam", "moment", "nap")
-"""Deaths that leave supervisors and commands alone: a command that was started is adopted."""
-
-IN_A_COMMAND: tuple[Point, ...] = ("nap", "supervisor", "keeper", "command", "supervisor+runner")
-"""Deaths that come while the model's command naps."""
-
-
-@dataclass(frozen=True)
-class Death:
-    """How one process is to die."""
-
-    point: Point
-    #: Of an entry or seam: which one, from 1. Of the others: seconds.
-    at: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be tried."""
-
-    scenario: Scenario
-    #: Of the run, then of what resumes it.
-    deaths: tuple[Death, ...]
-    sandbox: Literal["auto", "off"] = "auto"
-
-    def __str__(self) -> str:
-        deaths = ", then ".join(f"{death.point} {death.at:g}" for death in self.deaths)
-        return f"{self.scenario.name} [sandbox {self.sandbox}]: {deaths}"
 
 
 @dataclass
@@ -87,39 +44,34 @@ class Result:
     said: list[str] = field(default_factory=list)
 
 
+@dataclass
 class CrashStage(Stage):
     """A stage whose commands can be started so that they end themselves."""
 
-    #: What runs the command: a script, and what it is told before what ``mortal.py`` is.
-    through: tuple[str | Path, ...] = (MORTAL,)
+    begin: Start = afresh
 
-    def start_mortal(self, death: Death | None, *arguments: str | Path) -> subprocess.Popen[str]:
-        """Start the command; with no ``death`` its entries and seams are only counted."""
+    def start_mortal(self, death: Death | None, *arguments: str | Path) -> Process:
+        """Start the command; with no ``death`` its entries and seams are only counted. Its output is :attr:`output`."""
         point, at = (death.point, int(death.at)) if death is not None else ("never", 0)
-        return self._start_at(point, str(at), *arguments)
+        return self._start(point, str(at), self.output, *arguments)
 
-    def start_until(
-        self, entry: str, *arguments: str | Path, moment: Literal["before", "after"] = "after"
-    ) -> subprocess.Popen[str]:
+    def start_until(self, entry: str, *arguments: str | Path, moment: Literal["before", "after"] = "after") -> Process:
         """Start the command; it dies when the entry (its kind, state and name) is to be committed, or just was."""
-        return self._start_at(f"{moment}-named", entry, *arguments)
+        return self._start(f"{moment}-named", entry, self.output, *arguments)
 
-    def _start_at(
-        self, point: str, at: str, *arguments: str | Path, stderr: int = subprocess.STDOUT
-    ) -> subprocess.Popen[str]:
+    def necrocode(self, *arguments: str | Path, **env: str) -> Finished:
+        """Run the command to its end."""
+        errors = self.root / "errors.txt"
+        for file in (self.output, errors):
+            file.unlink(missing_ok=True)
+        code = self._start("never", "0", errors, *arguments, **env).wait(LIMIT_SECONDS)
+        return Finished(code, self.output.read_text(encoding="utf-8"), errors.read_text(encoding="utf-8"))
+
+    def _start(self, point: str, at: str, errors: Path, *arguments: str | Path, **env: str) -> Process:
         (self.root / "user").mkdir(exist_ok=True)
         self.note.unlink(missing_ok=True)
-        return subprocess.Popen(
-            [sys.executable, *map(str, self.through), str(self.note), point, at, *map(str, arguments)],
-            cwd=self.root,
-            env=self.env(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            # a process group to be killed as a whole
-            start_new_session=True,
-        )
+        mortal = [str(self.note), point, at, *map(str, arguments)]
+        return self.begin(Birth(mortal, self.env(**env), self.root, self.output, errors))
 
     @property
     def note(self) -> Path:
@@ -127,15 +79,28 @@ class CrashStage(Stage):
         return self.root / "death.json"
 
     @property
+    def output(self) -> Path:
+        """What the processes print."""
+        return self.root / "output.txt"
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Status by run id; read as it is, since to open a journal may change it."""
+        journal = self.home / "journal.db"
+        if not rows_of(journal, "SELECT 1 FROM sqlite_master WHERE name = 'runs'"):
+            return {}
+        return {row["run_id"]: row["status"] for row in rows_of(journal, "SELECT run_id, status FROM runs")}
+
+    @property
     def run_ids(self) -> list[str]:
         """The runs there are."""
-        return [run.run_id for run in self.runs()]
+        return list(self.statuses)
 
 
 @contextlib.contextmanager
-def staged(plan: Plan, root: Path) -> Iterator[Trial]:
-    """Set everything up for ``plan`` below ``root``."""
-    scenario, stage = plan.scenario, CrashStage(root)
+def staged(plan: Plan, root: Path, begin: Start = afresh) -> Iterator[Trial]:
+    """Set everything up for ``plan`` below ``root``; processes are started by ``begin``."""
+    scenario, stage = plan.scenario, CrashStage(root, begin=begin)
     stage.make_remote(REPOSITORY)
     for branch in scenario.taken:
         stage.push({"theirs.txt": "somebody else's\n"}, branch=branch)
@@ -187,9 +152,12 @@ class Trial:
         for death in self.plan.deaths:
             self._die(death, arguments)
             arguments = self._next(begin, resume)
-        self._live(arguments)
-        # once more, should that have been the cancel of a run or the begin of one
-        self._live(resume)
+        for _ in range(2):
+            # more than once, should that have been the begin of a run, or the cancel of one
+            self._live(arguments)
+            if set(self.stage.statuses.values()) == {"closed"}:
+                return
+            arguments = self._next(resume, resume)
 
     def scene(self) -> Scene:
         """What there is to look at now."""
@@ -206,44 +174,51 @@ class Trial:
 
     def count(self) -> dict[str, int]:
         """Play without a death; returns how many journal commits and seams there were."""
-        self._finish(self.stage.start_mortal(None, "run", self.task_file, *self.plan.scenario.flags))
+        self.finish(self.stage.start_mortal(None, "run", self.task_file, *self.plan.scenario.flags))
         counts: dict[str, int] = json.loads(self.stage.note.read_text(encoding="utf-8"))
         return counts
 
     def _next(self, begin: Sequence[str | Path], resume: Sequence[str]) -> Sequence[str | Path]:
         """What a user does after a death."""
-        runs = self.stage.runs()
-        if not runs:
+        if not self.stage.statuses:
             return begin
-        if self.plan.scenario.cancelled and runs[0].status != "closed":
-            return ["cancel", runs[0].run_id]
-        return resume
+        ((run_id, status),) = self.stage.statuses.items()
+        if self.plan.scenario.cancelled and status != "closed":
+            return ["cancel", run_id]
+        # three deaths at one place are poison, whoever caused them
+        return ["resume", "--force", run_id] if status == "parked" else resume
 
     def _live(self, arguments: Sequence[str | Path]) -> None:
-        self._finish(self.stage.start_mortal(None, *arguments))
+        self.finish(self.stage.start_mortal(None, *arguments))
 
     def _die(self, death: Death, arguments: Sequence[str | Path]) -> None:
         if death.point in ("before-entry", "after-entry", "seam"):
             process = self.stage.start_mortal(death, *arguments)
-            if self._finish(process) == -signal.SIGKILL:
+            if self.finish(process) == -signal.SIGKILL:
                 self.killed.append(json.loads(self.stage.note.read_text(encoding="utf-8")))
             return
         process = self.stage.start_mortal(None, *arguments)
-        if death.point in IN_A_COMMAND:
-            self._wait_for_nap(process)
-        self._outlive(process, death.at)
+        if death.point == "answer":
+            self._wait(process, lambda: len(self.server.requests) >= death.at)
+        elif death.point in IN_A_COMMAND:
+            self._wait(process, self._naps)
+            self._outlive(process, death.at)
+        else:
+            self._outlive(process, death.at)
         hit = self._strike(death.point, process)
         if hit:
-            self.killed.append({"kind": death.point, "detail": f"{hit} processes after {death.at:.2f} s"})
-        self._finish(process)
+            self.killed.append({"kind": death.point, "detail": f"{hit} processes at {death.at:g}"})
+        self.finish(process)
 
-    def _strike(self, point: Point, process: subprocess.Popen[str]) -> int:
-        supervisors, keepers = processes.keepers(self.stage.home)
-        commands = processes.commands(self.stage.run_ids)
+    def _strike(self, point: Point, process: Process) -> int:
         hit = 0
-        if point in ("moment", "nap", "group", "supervisor+runner") and process.poll() is None:
+        if point in ("moment", "answer", "nap", "group", "supervisor+runner") and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL) if point == "group" else process.kill()
             hit = 1
+        if point in RUNNER_ONLY:
+            return hit
+        supervisors, keepers = processes.keepers(self.stage.home)
+        commands = processes.commands(self.stage.run_ids)
         if point in ("group", "supervisor", "supervisor+runner"):
             hit += processes.kill(supervisors)
         if point in ("group", "keeper"):
@@ -252,36 +227,40 @@ class Trial:
             hit += processes.kill([each for each in commands if each not in (*supervisors, *keepers)])
         return hit
 
-    def _wait_for_nap(self, process: subprocess.Popen[str]) -> None:
-        until = time.monotonic() + LIMIT_SECONDS
-        while process.poll() is None and time.monotonic() < until:
-            if any(NAP in each.line for each in processes.commands(self.stage.run_ids)):
-                return
-            time.sleep(0.03)
+    def _naps(self) -> bool:
+        return any(NAP in each.line for each in processes.commands(self.stage.run_ids))
 
     @staticmethod
-    def _outlive(process: subprocess.Popen[str], seconds: float) -> None:
+    def _wait(process: Process, condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + LIMIT_SECONDS
+        while not condition() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+
+    @staticmethod
+    def _outlive(process: Process, seconds: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=seconds)
 
-    def _finish(self, process: subprocess.Popen[str]) -> int:
+    def finish(self, process: Process) -> int:
+        """Wait for the end of a process, and note what it printed. Raises ``AssertionError`` if it does not end."""
         try:
-            said, _ = process.communicate(timeout=LIMIT_SECONDS)
+            code = process.wait(LIMIT_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            said, _ = process.communicate()
-            raise AssertionError(f"still running after {LIMIT_SECONDS:.0f} s:\n{said}") from None
+            process.wait()
+            raise AssertionError(f"still running after {LIMIT_SECONDS:.0f} s") from None
         finally:
-            self.said.append(f"$ {' '.join(map(str, process.args[5:]))} → {process.returncode}")  # type: ignore[index]
-        self.said.append(said)
-        return process.returncode
+            self.said.append(self.stage.output.read_text(encoding="utf-8", errors="replace"))
+            self.stage.output.unlink()
+        self.said.append(f"→ {code}")
+        return code
 
 
-def attempt(plan: Plan, folder: Path | None = None) -> Result:
+def attempt(plan: Plan, folder: Path | None = None, begin: Start = afresh) -> Result:
     """Try a plan in a temporary folder, which stays if something was wrong."""
     root = Path(tempfile.mkdtemp(prefix="crash-", dir=folder))
     result, began = Result(plan), time.monotonic()
-    with staged(plan, root) as trial:
+    with staged(plan, root, begin) as trial:
         try:
             trial.play()
         except AssertionError as error:
@@ -301,19 +280,10 @@ def attempt(plan: Plan, folder: Path | None = None) -> Result:
     return result
 
 
-@dataclass(frozen=True)
-class Extent:
-    """How much there is of an undisturbed run."""
-
-    commits: int
-    seams: int
-    seconds: float
-
-
-def measure(scenario: Scenario, folder: Path | None = None) -> tuple[Extent, list[Violation]]:
+def measure(scenario: Scenario, folder: Path | None = None, begin: Start = afresh) -> tuple[Extent, list[Violation]]:
     """Play a scenario undisturbed; what an undisturbed run breaks no death is to blame for."""
     root = Path(tempfile.mkdtemp(prefix="crash-", dir=folder))
-    with staged(Plan(scenario, ()), root) as trial:
+    with staged(Plan(scenario, ()), root, begin) as trial:
         began = time.monotonic()
         counts = trial.count()
         seconds = time.monotonic() - began
@@ -321,28 +291,3 @@ def measure(scenario: Scenario, folder: Path | None = None) -> tuple[Extent, lis
     if not wrong:
         shutil.rmtree(root)
     return Extent(counts["commits"], counts["seams"], seconds), wrong
-
-
-def plan_for(scenario: Scenario, extent: Extent, chance: random.Random) -> Plan:
-    """One or two deaths at random: at journal entries, at seams, at moments, of whole groups, of commands."""
-    deaths = [_death(scenario, extent, chance)]
-    if chance.random() < 0.4:
-        # what resumes has less to do than what began
-        rest = Extent(extent.commits // 2, extent.seams // 2, extent.seconds * 0.7)
-        deaths.append(_death(scenario, rest, chance, simple=True))
-    return Plan(scenario, tuple(deaths), "auto" if chance.random() < 0.5 else "off")
-
-
-def _death(scenario: Scenario, extent: Extent, chance: random.Random, *, simple: bool = False) -> Death:
-    naps = any(NAP in json.dumps(answer) for answer in scenario.answers)
-    kinds: dict[Point, int] = {"before-entry": 5, "after-entry": 5, "seam": 7, "moment": 5, "group": 2}
-    if naps and not simple:
-        kinds |= {"nap": 4, "supervisor": 1, "keeper": 1, "command": 1, "supervisor+runner": 2}
-    point = chance.choices(list(kinds), weights=list(kinds.values()))[0]
-    if point in ("before-entry", "after-entry"):
-        return Death(point, chance.randint(1, extent.commits))
-    if point == "seam":
-        return Death(point, chance.randint(1, extent.seams))
-    if point in IN_A_COMMAND:
-        return Death(point, round(chance.uniform(0, 0.3), 3))
-    return Death(point, round(chance.uniform(0.15, 1.0) * extent.seconds, 3))

@@ -13,8 +13,9 @@ import pytest
 from necrocode.demo.stage import git
 from necrocode.scripted.server import ScriptedServer
 from tests.crash import processes
+from tests.crash.plans import Death, Plan
 from tests.crash.scenarios import SUCCESS
-from tests.crash.trial import Death, Plan, attempt
+from tests.crash.trial import attempt
 from tests.e2e.conftest import Play
 from tests.e2e.stage import EDIT, FINISH, SOLVE, Stage, calls
 

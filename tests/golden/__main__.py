@@ -62,19 +62,18 @@ def _play(story: Story, stage: GoldenStage, task: Path) -> None:
         _kill_in_a_command(stage, task)
     else:
         died = stage.start_until(story.at, "run", task)
-        died.communicate(timeout=PATIENCE)
-        assert died.returncode == -signal.SIGKILL, story.name
+        assert died.wait(PATIENCE) == -signal.SIGKILL, story.name
     if story.until == "cancel":
         stage.necrocode("cancel", stage.only_run.run_id)
 
 
 def _kill_in_a_command(stage: GoldenStage, task: Path) -> None:
     """Its supervisor lives on, and leaves the command's result."""
-    process = stage.start("run", task)
+    process = stage.start_mortal(None, "run", task)
     naps = "nap=1"
     stage.wait_until(lambda: any(naps in each.line for each in processes.commands([r.run_id for r in stage.runs()])))
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=PATIENCE)
+    process.wait(PATIENCE)
     assert not processes.gone(lambda: processes.commands([stage.only_run.run_id]), PATIENCE)
 
 

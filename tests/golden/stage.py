@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from tests.crash.nursery import Start, altered
 from tests.crash.trial import CrashStage
 
 ROOT = Path("/tmp/necrocode-golden")
 RECORDED = Path(__file__).with_name("recorded")
-MACHINE = Path(__file__).with_name("machine.py")
+ON_GOLDEN = altered(Path(__file__).with_name("machine.py"))
 
 #: The script's key, and one that is refused.
 WRONG_KEY = "key-that-is-refused"
 
 
+@dataclass
 class GoldenStage(CrashStage):
     """A stage on a machine called ``golden``."""
 
-    through = (MACHINE,)
-
-    def start(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
-        """Start the command on that machine; nothing happens to it."""
-        before, self.environment = self.environment, {**self.environment, **env}
-        try:
-            return self._start_at("never", "0", *arguments, stderr=subprocess.PIPE)
-        finally:
-            self.environment = before
+    begin: Start = ON_GOLDEN
 
 
 @contextmanager

@@ -6,9 +6,12 @@ A schedule counts only if the product itself passes it: what catches everything 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from necrocode.engine.testing import Moment, Place, broken_promises
 from necrocode.engine.writer import _Step
 from necrocode.git.slot import SlotFiles
 from necrocode.states.lifecycle import LIFECYCLE
+from tests.crash.parts import Asked, Job, Part
 from tests.crash.simulation import breaking
 from tests.crash.simulation.ports import Adapters
 from tests.crash.simulation.scenarios import (
@@ -34,6 +38,7 @@ from tests.crash.simulation.scenarios import (
 from tests.crash.simulation.schedules import FATES
 from tests.crash.simulation.trial import Schedule, Trial
 from tests.crash.simulation.world import World
+from tests.crash.tally import Failure, Tally
 from tests.necrocode.git.repositories import git, make_store, write
 
 
@@ -96,6 +101,31 @@ def caught(control: Control) -> tuple[int, int]:
         assert not found, (control.name, found)
     results = [bool(found) for found in control.attempts(broken=True)]
     return len(results), sum(results)
+
+
+def _tried(name: str) -> Tally:
+    (control,) = [control for control in CONTROLS if control.name == name]
+    schedules, found = caught(control)
+    tally = Tally(trials=Counter({name: schedules}), caught=Counter({name: found}))
+    if found < schedules or not schedules:
+        tally.failures.append(Failure(f"{NAME}/{name}", (f"caught by {found} of {schedules} schedules",)))
+    return tally
+
+
+def _jobs(asked: Asked, _: Executor) -> Iterator[Job]:
+    return (partial(_tried, control.name) for control in CONTROLS if asked.only in control.name)
+
+
+def _again(words: str, _: Asked) -> Tally:
+    if words not in {control.name for control in CONTROLS}:
+        raise ValueError(f"there is no negative control {words!r}")
+    return _tried(words)
+
+
+NAME = "negative controls"
+
+NEGATIVE_CONTROLS = Part(NAME, "all", _jobs, _again)
+"""All of them, as a part of the campaign."""
 
 
 def _deaths(*plans: tuple[str, Moment, int, int], fates: Iterable[Any] = ("soon",)) -> Iterator[Schedule]:

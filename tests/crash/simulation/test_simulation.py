@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import islice
 
 import pytest
 
 from necrocode.engine.testing import Moment
-from tests.crash.simulation.campaign import campaign
+from tests.crash.parts import Asked
+from tests.crash.simulation.campaign import KINDS, again, jobs
 from tests.crash.simulation.controls import CONTROLS, Control, Upon, caught
 from tests.crash.simulation.scenarios import (
     BRANCH,
@@ -45,7 +48,7 @@ def violations(scenario: Scenario, schedules: Iterable[Schedule]) -> tuple[int, 
 def test_a_life_without_faults_ends_as_it_must(scenario: Scenario) -> None:
     crossings = undisturbed(scenario)
     assert len(crossings) > 90
-    assert {kind for kind, _ in crossings} == {"statement", "commit", "call"}
+    assert {crossing.kind for crossing in crossings} == {"statement", "commit", "call"}
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -65,7 +68,7 @@ def test_a_death_at_any_call_outside_changes_nothing(scenario: Scenario, moment:
     every = [
         Schedule((cut,), fate="later")
         for cut in places(crossings)
-        if cut.moment == moment and crossings[cut.number - 1][0] == "call"
+        if cut.moment == moment and crossings[cut.number - 1].kind == "call"
     ]
     deaths, found = violations(scenario, every)
     assert not found
@@ -125,8 +128,25 @@ def test_there_are_enough_broken_variants() -> None:
     assert len({control.name for control in CONTROLS}) >= 15
 
 
-def test_a_campaign_counts_what_it_did() -> None:
-    tally = campaign(30, seed=3, jobs=1, scenarios=[CANCELLED_DEAD])
-    told = tally.to_json()
-    assert told["deaths"] == sum(told["by_place"].values()) == sum(told["by_scenario"].values()) >= 30
-    assert told["violations"] == []
+def test_the_campaign_tries_every_single_place_once_and_goes_on() -> None:
+    with ProcessPoolExecutor(1) as workers:
+        made = list(islice(jobs(Asked(only=CROWDED.name), workers), 40))
+    kinds = [job.args[0] for job in made if isinstance(job, partial)]
+    tried = [
+        schedule for job in made if isinstance(job, partial) and job.args[0] == "single" for schedule in job.args[2]
+    ]
+    assert set(kinds) == set(KINDS)
+    assert [str(each) for _, each in tried] == [str(each) for each in singles(undisturbed(CROWDED))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trial_can_be_tried_again(kind: str) -> None:
+    first, second = (again(f"{CANCELLED_DEAD.name}/{kind}/3", Asked(seed=2)) for _ in range(2))
+    assert first == second
+    assert first.died == first.places.total() == first.scenarios[CANCELLED_DEAD.name]
+    assert not first.failures
+
+
+def test_a_trial_that_does_not_exist_is_said_to_be_none() -> None:
+    with pytest.raises(ValueError, match="is no simulated trial"):
+        again("success/single/x", Asked())

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import count
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from necrocode.engine import outbox
 from necrocode.engine.driver import Driver
@@ -45,7 +45,7 @@ class Cut:
     step: int = 0
 
     def __call__(self, place: Place) -> bool:
-        return (place.number, place.moment, place.step) == (self.number, self.moment, self.step)
+        return place.number == self.number and place.moment == self.moment and place.step == self.step
 
     def __str__(self) -> str:
         return f"{self.moment}:{self.number}" + (f".{self.step}" if self.step else "")
@@ -73,6 +73,15 @@ class Schedule:
         )
 
 
+class Crossing(NamedTuple):
+    """Something that a life did to the disk or the world."""
+
+    kind: str
+    name: str
+    #: Of the run, at that time.
+    state: str
+
+
 @dataclass
 class Result:
     """What came of a trial."""
@@ -80,10 +89,12 @@ class Result:
     scenario: Scenario
     schedule: Schedule
     died_at: list[Place] = field(default_factory=list)
+    #: The state that the run was in at each death.
+    died_in: list[str] = field(default_factory=list)
     paused_at: Place | None = None
     violations: list[str] = field(default_factory=list)
-    #: Crossings of the first life: kind and name, in order.
-    crossings: list[tuple[str, str]] = field(default_factory=list)
+    #: Crossings of the first life, in order.
+    crossings: list[Crossing] = field(default_factory=list)
 
 
 class Trial:
@@ -110,6 +121,7 @@ class Trial:
         #: What the journal said was on disk last: sequence number and hash.
         self.acknowledged: tuple[str, int, str] | None = None
         self.parked: list[str] = []
+        self.state = "none"
         self.asked_to_cancel = False
 
     def run(self) -> Result:
@@ -161,6 +173,7 @@ class Trial:
         except Death:
             assert mortal.died_at is not None
             self.result.died_at.append(mortal.died_at)
+            self.result.died_in.append(self.state)
             self.path = self._fresh()
             mortal.remains(self.path)
             return None
@@ -209,7 +222,7 @@ class Trial:
 
         def look(place: Place) -> bool:
             if first and place.number > len(seen):
-                seen.append((place.kind, place.name))
+                seen.append(Crossing(place.kind, place.name, self.state))
             for when, happens in meanwhile:
                 if when(place):
                     happens(self.world)
@@ -278,7 +291,7 @@ class Trial:
 
     def _observe(self, entry: Entry, payload: Mapping[str, Any]) -> None:
         """Told of each entry once it is on disk."""
-        self.acknowledged = (entry.run_id, entry.seq, entry.hash)
+        self.acknowledged, self.state = (entry.run_id, entry.seq, entry.hash), entry.state
         result = payload.get("result")
         if entry.kind == "outcome" and isinstance(result, dict) and result.get("snapshot"):
             self._compare(entry, result["snapshot"])
@@ -351,7 +364,7 @@ class Trial:
 _numbers = count(1)
 
 
-def undisturbed(scenario: Scenario) -> Sequence[tuple[str, str]]:
+def undisturbed(scenario: Scenario) -> Sequence[Crossing]:
     """The crossings of a life without faults, in order. Raises ``AssertionError`` if something is wrong already."""
     result = Trial(scenario, Schedule()).run()
     assert not result.violations, (scenario.name, result.violations)
