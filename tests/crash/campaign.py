@@ -92,14 +92,17 @@ def _result(future: Future[Tally], job: Job) -> Tally:
     try:
         return future.result()
     except Exception as error:  # noqa: BLE001 - what goes wrong with one trial is a finding, not the end of the others
-        return Tally(failures=[Failure(str(job), (f"it could not be tried: {type(error).__name__}: {error}",))])
+        return Tally(failures=[Failure(str(job)[:300], (f"it could not be tried: {type(error).__name__}: {error}",))])
 
 
 def _work_quietly(parent: int) -> None:
-    """In a worker: Ctrl-C is the parent's business, and so is when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    """In a worker: Ctrl-C and SIGTERM are the parent's business, even if the whole group hears of them; when the parent
+    ends, so does the worker, and with it what it has started.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        # not SIG_IGN, which what a worker starts would inherit
+        signal.signal(each, lambda *_: None)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     logging.disable(logging.CRITICAL)
@@ -133,9 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report, asked, {SIMULATED.name: given.deaths, REAL.name: kills}, given.jobs, told=shower.told
         )
         shower.campaign = campaign
-        with _interrupted_by_signals(campaign):
-            campaign.run()
-    shower.write()
+        try:
+            with _interrupted_by_signals(campaign):
+                campaign.run()
+        finally:
+            shower.write()
     for table in tables(report):
         console.print(table)
     console.print(report.verdict, highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -139,12 +140,14 @@ def test_a_campaign_that_is_terminated_writes_what_it_has_and_leaves_nobody(tmp_
         stderr=subprocess.STDOUT,
         text=True,
         env={"HOME": str(tmp_path), "CAMPAIGN": str(tmp_path)},
+        start_new_session=True,
     )
     assert process.stdout is not None
     while not file.exists():
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.2)
-    process.send_signal(signal.SIGTERM)
+    # as a terminal does it, and ``timeout``: to everybody
+    os.killpg(process.pid, signal.SIGTERM)
     said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert "(interrupted)" in said.replace("\n", " ")
