@@ -30,6 +30,8 @@ def jobs(asked: Asked, workers: Executor) -> Iterator[Job]:
     until it is poison.
     """
     scenarios = [scenario for scenario in SCENARIOS if asked.only in scenario.name]
+    if not scenarios:
+        return
     extents: dict[str, Extent] = {}
     for measured, (extent, failure) in zip(scenarios, workers.map(_measured, scenarios), strict=True):
         extents[measured.name] = extent
