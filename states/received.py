@@ -20,13 +20,13 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
         return Outcome("rejected", {"stop_reason": "invalid_task", "error": f"the task is invalid: {problems}"})
     if task.unknown_keys:
         ctx.warn("unknown_task_keys", {"keys": task.unknown_keys})
-    return Outcome(
-        "accepted",
-        {
-            "branch": task.branch,
-            "attempt": 0,
-            "max_attempts": ctx.settings["max_implementation_attempts"],
-            "push": ctx.settings["push"],
-            "push_partial_work": ctx.settings["push_partial_work"],
-        },
-    )
+    begun = {
+        "branch": task.branch,
+        "attempt": 0,
+        "max_attempts": ctx.settings["max_implementation_attempts"],
+        "push": ctx.settings["push"],
+    }
+    # Runs of earlier releases know no such setting, and a replay must record the same.
+    if ctx.settings.get("push_partial_work"):
+        begun["push_partial_work"] = True
+    return Outcome("accepted", begun)
