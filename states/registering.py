@@ -7,7 +7,7 @@ import uuid
 from necrocode.engine.context import Context
 from necrocode.engine.driver import Outcome
 from necrocode.states.ports import Ports
-from necrocode.states.reports import report_event, report_status, sink_of
+from necrocode.states.reports import PRIMARY, report_event, report_status, sink_of
 
 
 def handle(ctx: Context, ports: Ports) -> Outcome:
@@ -15,4 +15,6 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
     runner_id = ctx.observe("runner_id", lambda: f"runner-{uuid.uuid4().hex[:12]}")
     report_status(ctx, ports, "running", {"runner_id": runner_id, "run_id": ctx.run_id})
     report_event(ctx, ports, "RunnerStarted", {"runner_id": runner_id, "run_id": ctx.run_id}, slot="started")
-    return Outcome("registered", {"runner_id": runner_id, "registry_sink": sink_of(ctx)})
+    sink = sink_of(ctx)
+    # Runs of earlier releases know of one registry only, and a replay must record the same.
+    return Outcome("registered", {"runner_id": runner_id} | ({"registry_sink": sink} if sink != PRIMARY else {}))

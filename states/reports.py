@@ -88,6 +88,8 @@ def artifact_from(value: Mapping[str, Any]) -> Artifact:
 
 def sink_of(ctx: Context) -> str:
     """The registry that the run reports to, by the name of its sink in the outbox."""
+    if "runner_id" in ctx.data:
+        return str(ctx.data.get("registry_sink", PRIMARY))
     return str(ctx.data.get("registry_sink") or ctx.last_recorded("registry_sink") or PRIMARY)
 
 
