@@ -2,7 +2,7 @@
 
 Until a file is synced, any part of what was written to it may be on the disk, in any order, and a write may be torn
 between two sectors; until its folder is synced, a name may be there or not. So from one :class:`Recording` come many
-disks, each the work of a cut at some moment. ``tests/crash/power_cut.py`` shows how all of this goes together.
+disks, each the work of a cut at some moment. ``tests/crash/power_cut/`` shows how all of this goes together.
 """
 
 from __future__ import annotations
