@@ -155,8 +155,9 @@ def slots_are_given_back_once(scene: Scene) -> Iterator[str]:
             yield f"loan {loan['generation']} of slot {loan['slot_id']} never ended"
         elif loan["ended_by"] != "released":
             yield f"loan {loan['generation']} of slot {loan['slot_id']} ended as {loan['ended_by']}"
-    # a slot that is called back in doubt may be lent once more for it
-    again = sum(e.claims for run in scene.runs for e in scene.effects(run.run_id, "slot.call_back"))
+    # a tenure that was called back is lent once more if the run goes on after all, or if a death cut the call-back off
+    called_back = [e for run in scene.runs for e in scene.effects(run.run_id, "slot.call_back")]
+    again = sum(e.claims + bool((e.result or {}).get("slot_id")) for e in called_back)
     for key, times in Counter(loan["loan_key"] for loan in loans).items():
         if times > 1 + again:
             yield f"{times} loans have the key {key}"

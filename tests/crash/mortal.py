@@ -34,6 +34,7 @@ import runpy
 import signal
 import sqlite3.dbapi2
 import sys
+from _thread import get_ident
 from contextlib import closing
 from typing import Any, NoReturn
 
@@ -76,12 +77,14 @@ class Death:
         self._commits = 0
         self._seams = 0
         self._entry = ""
-        self._armed = False
+        #: The thread that is to die at the next thing it does; 0 for none. Another one's next thing may come before the
+        #: commit is done.
+        self._armed = 0
         self._dying = False
 
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         """An audit event of the interpreter."""
-        if self._armed:
+        if self._armed == get_ident():
             self._die("after-entry", self._entry)
         if event == "open":
             path, _, flags = arguments
@@ -97,7 +100,7 @@ class Death:
 
     def on_statement(self, database: str, waiting: list[str], sql: str) -> None:
         """A statement that a connection to ``database`` is about to run; ``waiting``: entries of its transaction."""
-        if self._armed:
+        if self._armed == get_ident():
             self._die("after-entry", self._entry)
         found = _ENTRY.match(sql)
         if found:
@@ -130,7 +133,7 @@ class Death:
             return
         if self._point == "before-entry":
             self._die("before-entry", entry)
-        self._armed = self._point == "after-entry"
+        self._armed = get_ident() if self._point == "after-entry" else 0
 
     def _seam(self, what: str, detail: str) -> None:
         self._seams += 1
@@ -157,7 +160,7 @@ class Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _write(self, words: dict[str, Any]) -> None:
-        self._armed = False
+        self._armed = 0
         # not open(): that would be an event again
         descriptor = _open(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.write(descriptor, json.dumps(words).encode())
