@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Database:
         self.component = component
         self.durability: Durability = durability
         self._lock_timeout = lock_timeout
+        self._turn = threading.Lock()
         with explained(path, files=True):
             make_folder(path.parent)
             if not path.exists():
@@ -84,8 +86,14 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its first statement (``BEGIN IMMEDIATE``)."""
-        with explained(self.path), self.engine.begin() as connection:
-            yield connection
+        # SQLite has those that wait sleep and try again: with many threads, some would starve behind later ones
+        if not self._turn.acquire(timeout=self._lock_timeout.total_seconds()):
+            raise JournalUnavailable(f"{self.path} is locked by another thread of this process")
+        try:
+            with explained(self.path), self.engine.begin() as connection:
+                yield connection
+        finally:
+            self._turn.release()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

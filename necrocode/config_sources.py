@@ -97,6 +97,7 @@ def load_config(
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
     known = {PREFIX + field.upper() for field in RunnerConfig.model_fields}
     known |= {CONFIG_VARIABLE, "NECROCODE_DEBUG", *(f"{PREFIX}{field.upper()}_FILE" for field in SECRETS)}
+    known |= {"NECROCODE_SERVE_TOKENS", "NECROCODE_SERVE_TOKENS_FILE"}
     return [
         f"the environment variable {name} is not known" + close_match(name[len(PREFIX) :], RunnerConfig.model_fields)
         for name in sorted(environ)

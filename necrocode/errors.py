@@ -6,6 +6,7 @@
     ├── InvalidTask                         necrocode.task_file
     └── InvalidConfig                       necrocode.config
     NotFound (EnvironmentFault, LookupError)   no such task, artifact or slot
+    KeyReused (EnvironmentFault)               an idempotency key came with another request before
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ class NotFound(EnvironmentFault, LookupError):
     """There is no such thing there."""
 
     stop_reason = "not_found"
+
+
+class KeyReused(EnvironmentFault):
+    """An idempotency key came with another request before: nothing was done."""
+
+    stop_reason = "key_reused"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the idempotency key {key!r} came with another request before: take a new one")
 
 
 def close_match(name: str, known: Iterable[str]) -> str:

@@ -84,6 +84,13 @@ class Answer:
             raise self.bad(f"the answer must be a JSON object, not {_kind(value)}")
         return value
 
+    @property
+    def code(self) -> str:
+        """The ``error.code`` of a refusal as our own services put it; empty if there is none."""
+        with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError):
+            return str(json.loads(self.content)["error"]["code"])
+        return ""
+
     def text(self, field: str) -> str:
         """The non-empty text in ``field`` of the JSON object. Raises :class:`EnvironmentFault`."""
         value = self.mapping().get(field)
@@ -158,7 +165,7 @@ class Service:
             self.name, call.what, response.status_code, response.headers.get("content-type", "").lower(), content
         )
         if not response.is_success and response.status_code not in call.accept:
-            raise self._refused(call, answer, response.headers)
+            raise self.refused(call, answer, response.headers)
         return answer
 
     def health_check(self) -> None:
@@ -171,6 +178,25 @@ class Service:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+    def refused(self, call: Call, answer: Answer, headers: Mapping[str, str] | None = None) -> EnvironmentFault:
+        """The error that an answer with such a status is."""
+        headers = headers or {}
+        status = answer.status
+        message = self._say(call, f"answered {status}{self._words(answer)}")
+        if status in _RETRY or status >= 500:
+            return Transient(message, retry_after=retry_after(headers.get("retry-after", "")))
+        if status in (401, 403):
+            token = "was refused" if self._token() else "is not set"
+            return EnvironmentFault(f"{message} (the token {token})", stop_reason="service_auth")
+        if 300 <= status < 400:
+            to = self._mask(headers.get("location", "nowhere"))[:_MAX_WORDS]
+            return EnvironmentFault(
+                f"{message}: it redirects to {to}; set that URL instead", stop_reason="service_request"
+            )
+        if status == 404:
+            return NotFound(message, stop_reason="service_request")
+        return EnvironmentFault(message, stop_reason="service_request")
 
     def _http(self) -> httpx.Client:
         import httpx
@@ -229,23 +255,6 @@ class Service:
         if isinstance(error, httpx.TimeoutException):
             return Transient(self._say(call, f"no answer from {where} within {timeout.total_seconds():g} s"))
         return Transient(self._say(call, f"cannot reach {where}: {words}"))
-
-    def _refused(self, call: Call, answer: Answer, headers: Mapping[str, str]) -> EnvironmentFault:
-        status = answer.status
-        message = self._say(call, f"answered {status}{self._words(answer)}")
-        if status in _RETRY or status >= 500:
-            return Transient(message, retry_after=retry_after(headers.get("retry-after", "")))
-        if status in (401, 403):
-            token = "was refused" if self._token() else "is not set"
-            return EnvironmentFault(f"{message} (the token {token})", stop_reason="service_auth")
-        if 300 <= status < 400:
-            to = self._mask(headers.get("location", "nowhere"))[:_MAX_WORDS]
-            return EnvironmentFault(
-                f"{message}: it redirects to {to}; set that URL instead", stop_reason="service_request"
-            )
-        if status == 404:
-            return NotFound(message, stop_reason="service_request")
-        return EnvironmentFault(message, stop_reason="service_request")
 
     def _words(self, answer: Answer) -> str:
         """What the server itself says, for people."""

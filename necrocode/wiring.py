@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from necrocode.home import Home
     from necrocode.pool.embedded import EmbeddedPool
     from necrocode.pool.holder import Epoch
+    from necrocode.pool.holders import Holders
     from necrocode.registry.files import FileRegistry
     from necrocode.states.ports import ArtifactStore, Ports, RepoPool, TaskRegistry
 
@@ -184,8 +185,9 @@ def embedded_pool(
     config: RunnerConfig,
     commands: SupervisedCommands,
     epoch: Epoch = lambda: None,
+    holders: Holders | None = None,
 ) -> EmbeddedPool:
-    """The slots of this machine."""
+    """The slots of this machine; ``holders``: who borrows them, if not processes of this machine."""
     from necrocode.pool.embedded import EmbeddedPool
 
     def quiesce(run_id: str) -> None:
@@ -198,6 +200,7 @@ def embedded_pool(
         run_is_over=lambda run_id: run_is_over(journal, run_id),
         quiesce=quiesce,
         epoch=epoch,
+        holders=holders,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, Row, delete, insert, select
@@ -40,6 +40,33 @@ class StoredArtifact:
     artifact: Artifact
 
 
+class Draft:
+    """A file that is being written, piece by piece; its SHA-256 and size so far."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, piece: bytes) -> None:
+        """Add a piece. Raises ``OSError``."""
+        self._file.write(piece)
+        self._hash.update(piece)
+        self.size_bytes += len(piece)
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far, as 64 hex digits."""
+        return self._hash.hexdigest()
+
+    def finished(self) -> tuple[Path, str]:
+        """The file, complete and synced, and its SHA-256."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._path, self.sha256
+
+
 class LocalArtifacts:
     """Implements the port :class:`necrocode.states.ports.ArtifactStore` on ``<folder>/sha256/ab/cdef…``.
 
@@ -48,18 +75,27 @@ class LocalArtifacts:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
-        self._folder = folder.absolute()
+        #: Where the contents are.
+        self.folder = folder.absolute()
 
     def upload(
         self, content: bytes, *, type: str, name: str, metadata: Mapping[str, Any], at: datetime, key: str
     ) -> Artifact:
         """Keep ``content``; the same ``key`` again gives the first artifact. Raises :class:`EnvironmentFault`."""
-        sha256 = hashlib.sha256(content).hexdigest()
         with self._database.read() as connection:
             known = self._row(connection, key)
         if known is not None and self._path(known.sha256).is_file():
             return self._artifact(known)
-        with self._written(sha256, content) as temporary, self._database.write() as connection:
+        with self.draft() as draft:
+            draft.write(content)
+            return self.keep(draft, type=type, name=name, metadata=metadata, at=at, key=key)
+
+    def keep(
+        self, draft: Draft, *, type: str, name: str, metadata: Mapping[str, Any], at: datetime, key: str
+    ) -> Artifact:
+        """Keep what was written into ``draft``; the same ``key`` again gives the first artifact."""
+        temporary, sha256 = draft.finished()
+        with self._database.write() as connection:
             # placed and counted under one lock, so that no delete of equal contents comes between
             known = self._row(connection, key)
             if known is not None and known.sha256 != sha256:
@@ -72,7 +108,7 @@ class LocalArtifacts:
                         sha256=sha256,
                         name=name,
                         type=type,
-                        size_bytes=len(content),
+                        size_bytes=draft.size_bytes,
                         metadata=canonical(dict(metadata)),
                         created_at=to_microseconds(at),
                     )
@@ -83,17 +119,21 @@ class LocalArtifacts:
 
     def download(self, uri: str) -> bytes:
         """The bytes. Raises :class:`NotFound`, :class:`EnvironmentFault` if they are not those that were uploaded."""
-        sha256 = self._sha256(uri)
-        with self._explained():
-            try:
-                content = self._path(sha256).read_bytes()
-            except FileNotFoundError:
-                raise NotFound(f"there is no artifact {uri}") from None
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise EnvironmentFault(
-                f"the artifact {uri} is damaged: its bytes have another hash", stop_reason="artifacts"
-            )
+        with self._readable(uri):
+            content = self._path(self._sha256(uri)).read_bytes()
+        self._check(uri, hashlib.sha256(content).hexdigest())
         return content
+
+    def checked_file(self, uri: str) -> Path:
+        """The file with the bytes, for reading only. Raises as :meth:`download` does; holds no more than a piece."""
+        path = self._path(self._sha256(uri))
+        with self._readable(uri), path.open("rb") as file:
+            self._check(uri, hashlib.file_digest(file, "sha256").hexdigest())
+        return path
+
+    def uri_of(self, sha256: str) -> str:
+        """The URI of these contents (64 hex digits), whether they are there or not."""
+        return self._path(sha256).as_uri()
 
     def list_artifacts(
         self, *, type: str | None = None, run_id: str | None = None, before: datetime | None = None
@@ -142,12 +182,12 @@ class LocalArtifacts:
         freed = 0
         with self._database.write() as connection, self._explained():
             counted = set(connection.execute(select(artifacts.c.sha256)).scalars())
-            for path in sorted(self._folder.glob("sha256/*/*")):
+            for path in sorted(self.folder.glob("sha256/*/*")):
                 size = path.stat().st_size
                 if path.parent.name + path.name not in counted:
                     path.unlink(missing_ok=True)
                     freed += size
-            for path in sorted(self._folder.glob("writing/*")):
+            for path in sorted(self.folder.glob("writing/*")):
                 status = path.stat()
                 if time.time() - status.st_mtime > _ABANDONED.total_seconds():
                     path.unlink(missing_ok=True)
@@ -158,7 +198,7 @@ class LocalArtifacts:
         """Raises what :class:`Database` raises, or :class:`EnvironmentFault`, if the store cannot be used."""
         self._database.revision()
         with self._explained():
-            make_folder(self._folder / "writing")
+            make_folder(self.folder / "writing")
 
     def _row(self, connection: Connection, key: str) -> Row[Any] | None:
         return connection.execute(select(artifacts).where(artifacts.c.idempotency_key == key)).one_or_none()
@@ -174,7 +214,7 @@ class LocalArtifacts:
         )
 
     def _path(self, sha256: str) -> Path:
-        return self._folder / "sha256" / sha256[:2] / sha256[2:]
+        return self.folder / "sha256" / sha256[:2] / sha256[2:]
 
     def _sha256(self, uri: str) -> str:
         """The hash that ``uri`` names: nothing outside the folder is ever opened."""
@@ -183,25 +223,36 @@ class LocalArtifacts:
         sha256 = path.parent.name + path.name
         is_hash = len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
         if parts.scheme != "file" or parts.netloc or not is_hash or path != self._path(sha256):
-            raise NotFound(f"there is no artifact {uri}: it is not in {self._folder}")
+            raise NotFound(f"there is no artifact {uri}: it is not in {self.folder}")
         return sha256
 
     @contextlib.contextmanager
-    def _written(self, sha256: str, content: bytes) -> Iterator[Path]:
-        """A synced file with ``content`` beside its place; gone at the end, if it was not moved there."""
+    def draft(self) -> Iterator[Draft]:
+        """A new file to write into; gone at the end of the block, if it was not kept."""
         with self._explained():
-            writing = make_folder(self._folder / "writing")
-            temporary = writing / f"{sha256}.{os.getpid()}.{os.urandom(4).hex()}"
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            writing = make_folder(self.folder / "writing")
+            path = writing / f"{os.getpid()}.{os.urandom(8).hex()}"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with self._explained(), os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            yield temporary
+                yield Draft(path, file)
         finally:
             with self._explained():
-                temporary.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _readable(self, uri: str) -> Iterator[None]:
+        with self._explained():
+            try:
+                yield
+            except FileNotFoundError:
+                raise NotFound(f"there is no artifact {uri}") from None
+
+    def _check(self, uri: str, found: str) -> None:
+        if found != self._sha256(uri):
+            raise EnvironmentFault(
+                f"the artifact {uri} is damaged: its bytes have another hash", stop_reason="artifacts"
+            )
 
     def _place(self, temporary: Path, path: Path) -> None:
         with self._explained():
@@ -211,5 +262,5 @@ class LocalArtifacts:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        with file_errors(self._folder, reason="artifacts"):
+        with file_errors(self.folder, reason="artifacts"):
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,17 +52,23 @@ class ArtifactStoreClient:
         """Keep ``content``."""
         sha256 = hashlib.sha256(content).hexdigest()
         about = {**metadata, "name": name, "sha256": sha256, "created_at": at.timestamp()}
-        answer = self._service.call(
-            Call(
-                f"upload {name}",
-                "POST",
-                "/artifacts",
-                files={"file": (name, content, "application/octet-stream")},
-                fields={"type": type, "metadata": json.dumps(about)},
-                key=key,
-                epoch=self._epoch(),
-            )
+        call = Call(
+            f"upload {name}",
+            "POST",
+            "/artifacts",
+            files={"file": (name, content, "application/octet-stream")},
+            fields={"type": type, "metadata": json.dumps(about)},
+            key=key,
+            epoch=self._epoch(),
+            accept=(409,),
         )
+        answer = self._service.call(call)
+        if answer.code == "key_reused":
+            # an upload whose answer was lost: what is uploaded now (a log, say) has grown since
+            call = replace(call, key=f"{key}/{sha256}")
+            answer = self._service.call(call)
+        if answer.status == 409:
+            raise self._service.refused(call, answer)
         return Artifact(
             type=type,
             uri=answer.text("uri"),

@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "See a run killed with SIGKILL, resumed and pushed, in a temporary folder.",
     "db": "Upgrade or check the database files.",
     "prune": "Remove old runs, artifacts and slots.",
+    "serve": "Serve a task registry, a repo pool and an artifact store over HTTP.",
 }
 """Name and help line of each command; its module in this package has the same name and a ``command``."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import MetaData
 
 from necrocode.engine.database import Component, Database, Durability
 
-SERVICES = Component(branch="services", head="s0001")
+SERVICES = Component(branch="services", head="s0002")
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

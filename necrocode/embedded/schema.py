@@ -40,6 +40,8 @@ loans = Table(
     Column("ended_at", BigInteger),
     #: released, reclaimed
     Column("ended_by", Text),
+    #: The idempotency key that the release came with.
+    Column("release_key", Text, index=True),
 )
 
 tasks = Table(
@@ -54,6 +56,60 @@ tasks = Table(
     Column("epoch", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    #: Grows with every change of the row.
+    Column("version", Integer, nullable=False, server_default="1"),
+    #: As its task set describes it, as JSON; null: in no set, only reported.
+    Column("definition", Text),
+    #: Its place in the set.
+    Column("position", Integer, nullable=False, server_default="0"),
+    Index(None, "spec_name", "position", "task_id"),
+)
+
+task_sets = Table(
+    "task_sets",
+    metadata,
+    Column("spec_name", Text, primary_key=True),
+    #: The newest one.
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+#: Every version of a set, whole.
+task_set_versions = Table(
+    "task_set_versions",
+    metadata,
+    Column("spec_name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+#: Which version a key was answered with.
+task_set_keys = Table(
+    "task_set_keys",
+    metadata,
+    Column("idempotency_key", Text, primary_key=True),
+    Column("spec_name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+#: Of the newest version of each set.
+task_dependencies = Table(
+    "task_dependencies",
+    metadata,
+    Column("spec_name", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("depends_on", Text, primary_key=True),
+    Index(None, "spec_name", "depends_on"),
+)
+
+#: The newest epoch seen of each run by the pool and the artifact store.
+run_fences = Table(
+    "run_fences",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False),
 )
 
 #: Every status a task was given, once a key.

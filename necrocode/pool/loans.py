@@ -11,8 +11,7 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from necrocode.embedded.schema import loans, slots
-from necrocode.engine.identity import ProcessIdentity
-from necrocode.pool.holder import refuse_older, this_process
+from necrocode.pool.holder import refuse_older
 
 Status: TypeAlias = Literal["free", "dirty", "preparing", "lent", "removing"]
 
@@ -36,11 +35,6 @@ class Slot:
     former_run: str | None
     created_at: datetime
     updated_at: datetime
-
-    @property
-    def holder(self) -> ProcessIdentity | None:
-        """The process that the slot is lent to."""
-        return None if self.holder_json is None else ProcessIdentity.from_json(json.loads(self.holder_json))
 
     @property
     def number(self) -> int:
@@ -89,6 +83,12 @@ def loans_of(connection: Connection, slot_id: str) -> list[Loan]:
     return [_loan(row) for row in connection.execute(query)]
 
 
+def slot_released_with(connection: Connection, release_key: str) -> str | None:
+    """The id of the slot that was given back under this key."""
+    query = select(loans.c.slot_id).where(loans.c.release_key == release_key)
+    return connection.execute(query.limit(1)).scalar_one_or_none()
+
+
 def last_generation(connection: Connection, slot_id: str) -> int:
     """The highest generation the slot's name ever had: one made anew goes on counting."""
     found = connection.execute(select(func.max(loans.c.generation)).where(loans.c.slot_id == slot_id)).scalar_one()
@@ -115,7 +115,7 @@ def add_slot(connection: Connection, slot_id: str, *, repo_key: str, repo_url: s
     return made
 
 
-def lend(connection: Connection, slot: Slot, *, run_id: str, key: str, epoch: int | None) -> Slot | None:
+def lend(connection: Connection, slot: Slot, *, run_id: str, key: str, holder: str) -> Slot | None:
     """Lend a slot as it was just seen, to be prepared; ``None`` if it is not so any more.
 
     If somebody holds it, that loan ends by it, and the slot remembers whose commands may still run there.
@@ -130,7 +130,7 @@ def lend(connection: Connection, slot: Slot, *, run_id: str, key: str, epoch: in
             generation=slot.generation + 1,
             run_id=run_id,
             loan_key=key,
-            holder=_me(epoch),
+            holder=holder,
             former_run=taken_from,
             updated_at=now,
         )
@@ -152,16 +152,16 @@ def lend(connection: Connection, slot: Slot, *, run_id: str, key: str, epoch: in
     return slot_of_id(connection, slot.slot_id)
 
 
-def adopt(connection: Connection, slot_id: str, generation: int | None, run_id: str, epoch: int | None) -> bool:
-    """This process holds the loan from now on; False if the run has it no more.
+def adopt(connection: Connection, slot_id: str, generation: int | None, run_id: str, *, holder: str) -> bool:
+    """``holder`` has the loan from now on; False if the run has it no more.
 
     Within a transaction that writes. Raises :class:`EnvironmentFault` ``superseded`` if it is held in a later epoch.
     """
     now, held = _now(), slot_of_id(connection, slot_id)
     if held is None or held.status not in HELD or (held.generation, held.run_id) != (generation, run_id):
         return False
-    refuse_older(epoch, json.loads(held.holder_json or "{}"), slot_id)
-    connection.execute(update(slots).where(*_as_seen(held)).values(holder=_me(epoch), updated_at=now))
+    refuse_older(json.loads(holder).get("epoch"), json.loads(held.holder_json or "{}"), slot_id)
+    connection.execute(update(slots).where(*_as_seen(held)).values(holder=holder, updated_at=now))
     connection.execute(
         update(loans).where(loans.c.slot_id == slot_id, loans.c.generation == generation).values(renewed_at=now)
     )
@@ -176,8 +176,15 @@ def prepared(connection: Connection, slot: Slot) -> bool:
     return changed.rowcount == 1
 
 
-def end(connection: Connection, slot: Slot, *, status: Status, by: Literal["released", "reclaimed"]) -> bool:
-    """End the loan of a slot as it was just seen; False if it is not so any more."""
+def end(
+    connection: Connection,
+    slot: Slot,
+    *,
+    status: Status,
+    by: Literal["released", "reclaimed"],
+    key: str | None = None,
+) -> bool:
+    """End the loan of a slot as it was just seen; False if it is not so any more. ``key``: the release's."""
     changed = connection.execute(
         update(slots)
         .where(*_as_seen(slot))
@@ -192,14 +199,14 @@ def end(connection: Connection, slot: Slot, *, status: Status, by: Literal["rele
     )
     if changed.rowcount != 1:
         return False
-    _end(connection, slot.slot_id, slot.generation, by)
+    _end(connection, slot.slot_id, slot.generation, by, key)
     return True
 
 
-def mark_removing(connection: Connection, slot: Slot) -> bool:
+def mark_removing(connection: Connection, slot: Slot, *, holder: str) -> bool:
     """Nobody may borrow the slot from now on: it is being removed."""
     changed = connection.execute(
-        update(slots).where(*_as_seen(slot)).values(status="removing", holder=_me(None), updated_at=_now())
+        update(slots).where(*_as_seen(slot)).values(status="removing", holder=holder, updated_at=_now())
     )
     return changed.rowcount == 1
 
@@ -220,11 +227,11 @@ def _as_seen(slot: Slot) -> tuple[Any, ...]:
     )
 
 
-def _end(connection: Connection, slot_id: str, generation: int, by: str) -> None:
+def _end(connection: Connection, slot_id: str, generation: int, by: str, key: str | None = None) -> None:
     connection.execute(
         update(loans)
         .where(loans.c.slot_id == slot_id, loans.c.generation == generation, loans.c.ended_at.is_(None))
-        .values(ended_at=_now(), ended_by=by)
+        .values(ended_at=_now(), ended_by=by, release_key=key)
     )
 
 
@@ -256,10 +263,6 @@ def _loan(row: Row[Any]) -> Loan:
         ended_at=None if row.ended_at is None else _time(row.ended_at),
         ended_by=row.ended_by,
     )
-
-
-def _me(epoch: int | None) -> str:
-    return json.dumps(this_process(epoch), sort_keys=True)
 
 
 def _now() -> int:

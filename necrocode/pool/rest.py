@@ -28,6 +28,7 @@ class RepoPoolClient:
     ====================================  ====================================================
     ``POST /slots/allocate``              ``{repo_url, required_by, timeout_seconds}`` →
                                           ``{slot_id, slot_path, generation?}``; 409: none is free
+                                          (unless its ``error.code`` says otherwise)
     ``POST /slots/{id}/release``          ``{run_id, generation}``; 404, 409, 410: the loan had ended
     ``POST /slots/{id}/renew``            ``{run_id, generation}``; 404, 405, 501: the pool knows no renewal
     ``GET /slots/{id}``                   → ``{status?, generation?, holder?}``, ``holder`` a run id or ``{run_id}``
@@ -60,13 +61,14 @@ class RepoPoolClient:
             wait = min(left, _ONE_WAIT)
             body = {"repo_url": repo_url, "required_by": run_id, "timeout_seconds": wait.total_seconds()}
             asked = time.monotonic()
-            answer = self._service.call(
-                self._write(
-                    "allocate a slot", "/slots/allocate", body, key, accept=(409,), timeout=self._timeout + wait
-                )
+            call = self._write(
+                "allocate a slot", "/slots/allocate", body, key, accept=(409,), timeout=self._timeout + wait
             )
+            answer = self._service.call(call)
             if answer.status != 409:
                 return self._loan(answer, run_id, key)
+            if answer.code not in ("", "no_slot"):
+                raise self._service.refused(call, answer)
             if time.monotonic() >= deadline:
                 raise Transient(
                     f"repo pool: allocate a slot: none became free within {timeout.total_seconds():g} s",

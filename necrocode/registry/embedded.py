@@ -15,7 +15,10 @@ from necrocode.embedded.schema import task_artifacts, task_events, task_fences, 
 from necrocode.engine.canonical import canonical
 from necrocode.engine.database import Database
 from necrocode.engine.errors import EnvironmentFault
-from necrocode.errors import NotFound
+from necrocode.errors import KeyReused, NotFound
+from necrocode.registry.embedded_sets import check_version
+from necrocode.registry.listing import event_of, task_of
+from necrocode.registry.progress import check_transition, dependents, settle
 from necrocode.registry.records import TaskEvent, TaskRecord
 from necrocode.states.ports import Artifact
 
@@ -40,9 +43,15 @@ class EmbeddedRegistry:
         metadata: Mapping[str, Any],
         at: datetime,
         key: str,
-        epoch: int,
+        epoch: int | None,
+        expected: int | None = None,
     ) -> None:
-        """Give the task a status; the task is made if it is new. Raises :class:`EnvironmentFault` for an old epoch."""
+        """Give the task a status; the task is made if it is new. Raises :class:`EnvironmentFault` for an old epoch.
+
+        A task of a task set goes only where :data:`necrocode.registry.progress.FOLLOWS` says, else
+        :class:`IllegalTransition` is raised; when it becomes done, those that only it blocked become ready.
+        ``expected``: the version of the task that is changed, else :class:`VersionConflict`.
+        """
         run_id, when = _run_id(metadata), to_microseconds(at)
         row = {
             "spec_name": spec_name,
@@ -50,21 +59,27 @@ class EmbeddedRegistry:
             "status": status,
             "metadata": canonical(dict(metadata)),
             "run_id": run_id,
-            "epoch": epoch,
+            "epoch": epoch or 0,
         }
         with self._database.write() as connection:
-            if _seen(connection, task_statuses, key):
+            if _seen(connection, task_statuses, key, row):
                 return
             _fence(connection, spec_name, task_id, run_id, epoch)
             connection.execute(insert(task_statuses).values(idempotency_key=key, at=when, **row))
             now = connection.execute(
                 select(tasks).where(tasks.c.spec_name == spec_name, tasks.c.task_id == task_id)
             ).one_or_none()
+            check_version(f"task {task_id!r}", expected, 0 if now is None else now.version)
             if now is not None and _is_late(now, run_id, status, when):
                 return
+            if now is not None and now.definition is not None:
+                check_transition(connection, spec_name, task_id, now.status, status)
             new = insert(tasks).values(created_at=when, updated_at=when, **row)
             changed = {name: new.excluded[name] for name in ("status", "metadata", "run_id", "epoch", "updated_at")}
-            connection.execute(new.on_conflict_do_update(index_elements=["spec_name", "task_id"], set_=changed))
+            counted = {**changed, "version": tasks.c.version + 1}
+            connection.execute(new.on_conflict_do_update(index_elements=["spec_name", "task_id"], set_=counted))
+            if now is not None and "done" in (now.status, status) and now.status != status:
+                settle(connection, spec_name, dependents(connection, spec_name, task_id), when)
 
     def add_event(
         self,
@@ -75,44 +90,39 @@ class EmbeddedRegistry:
         data: Mapping[str, Any],
         at: datetime,
         key: str,
-        epoch: int,
+        epoch: int | None,
     ) -> None:
         """Keep one event. Raises :class:`EnvironmentFault` for an old epoch."""
+        row = {
+            "spec_name": spec_name,
+            "task_id": task_id,
+            "event_type": event_type,
+            "data": canonical(dict(data)),
+            "epoch": epoch or 0,
+        }
         with self._database.write() as connection:
-            if _seen(connection, task_events, key):
+            if _seen(connection, task_events, key, row):
                 return
             _fence(connection, spec_name, task_id, _run_id(data), epoch)
-            connection.execute(
-                insert(task_events).values(
-                    idempotency_key=key,
-                    spec_name=spec_name,
-                    task_id=task_id,
-                    event_type=event_type,
-                    data=canonical(dict(data)),
-                    epoch=epoch,
-                    at=to_microseconds(at),
-                )
-            )
+            connection.execute(insert(task_events).values(idempotency_key=key, at=to_microseconds(at), **row))
 
-    def add_artifact(self, task_id: str, spec_name: str, artifact: Artifact, *, key: str, epoch: int) -> None:
+    def add_artifact(self, task_id: str, spec_name: str, artifact: Artifact, *, key: str, epoch: int | None) -> None:
         """Keep one artifact's description. Raises :class:`EnvironmentFault` for an old epoch."""
+        row = {
+            "spec_name": spec_name,
+            "task_id": task_id,
+            "type": artifact.type,
+            "uri": artifact.uri,
+            "size_bytes": artifact.size_bytes,
+            "sha256": artifact.sha256,
+            "metadata": canonical(dict(artifact.metadata)),
+        }
         with self._database.write() as connection:
-            if _seen(connection, task_artifacts, key):
+            if _seen(connection, task_artifacts, key, row):
                 return
             _fence(connection, spec_name, task_id, _run_id(artifact.metadata), epoch)
-            connection.execute(
-                insert(task_artifacts).values(
-                    idempotency_key=key,
-                    spec_name=spec_name,
-                    task_id=task_id,
-                    type=artifact.type,
-                    uri=artifact.uri,
-                    size_bytes=artifact.size_bytes,
-                    sha256=artifact.sha256,
-                    metadata=canonical(dict(artifact.metadata)),
-                    created_at=to_microseconds(artifact.created_at),
-                )
-            )
+            when = to_microseconds(artifact.created_at)
+            connection.execute(insert(task_artifacts).values(idempotency_key=key, created_at=when, **row))
 
     def get_task(self, task_id: str, spec_name: str | None = None) -> TaskRecord:
         """The task; without ``spec_name``, the one of that id which changed last. Raises :class:`NotFound`."""
@@ -123,28 +133,13 @@ class EmbeddedRegistry:
             row = connection.execute(found).one_or_none()
         if row is None:
             raise NotFound(f"the registry knows no task {task_id!r}")
-        return TaskRecord(
-            task_id=row.task_id,
-            spec_name=row.spec_name,
-            status=row.status,
-            metadata=json.loads(row.metadata),
-            updated_at=from_microseconds(row.updated_at),
-        )
+        return task_of(row)
 
     def list_events(self, task_id: str, spec_name: str) -> list[TaskEvent]:
         """The task's events in the order in which they came."""
         with self._database.read() as connection:
             rows = connection.execute(_of(task_events, task_id, spec_name)).all()
-        return [
-            TaskEvent(
-                key=row.idempotency_key,
-                event_type=row.event_type,
-                data=json.loads(row.data),
-                epoch=row.epoch,
-                at=from_microseconds(row.at),
-            )
-            for row in rows
-        ]
+        return [event_of(row) for row in rows]
 
     def list_artifacts(self, task_id: str, spec_name: str) -> list[Artifact]:
         """The task's artifacts in the order in which they came."""
@@ -173,9 +168,13 @@ def _run_id(data: Mapping[str, Any]) -> str:
 
 
 def _is_late(now: Row[Any], run_id: str, status: str, when: int) -> bool:
+    if now.status in ("ready", "blocked"):
+        return False
     # within a run by its meaning, not by its time: a clock may have been set back between two epochs
     if now.run_id == run_id:
-        return status == "running" and now.status != "running"
+        ended = status == "running" and now.status != "running"
+        # who names no run may mean another one
+        return bool(ended and (run_id or when <= now.updated_at))
     return bool(when < now.updated_at)
 
 
@@ -183,12 +182,21 @@ def _of(table: Table, task_id: str, spec_name: str) -> Any:
     return select(table).where(table.c.spec_name == spec_name, table.c.task_id == task_id).order_by(table.c.id)
 
 
-def _seen(connection: Connection, table: Table, key: str) -> bool:
-    return connection.execute(select(table.c.id).where(table.c.idempotency_key == key)).first() is not None
+def _seen(connection: Connection, table: Table, key: str, row: Mapping[str, Any]) -> bool:
+    """Whether ``row`` came under this key before. Raises :class:`KeyReused` if it was another one."""
+    known = connection.execute(select(table).where(table.c.idempotency_key == key)).mappings().first()
+    if known is None:
+        return False
+    # a process that took over sends the same under its own epoch
+    if any(known[name] != value for name, value in row.items() if name != "epoch"):
+        raise KeyReused(key)
+    return True
 
 
-def _fence(connection: Connection, spec_name: str, task_id: str, run_id: str, epoch: int) -> None:
+def _fence(connection: Connection, spec_name: str, task_id: str, run_id: str, epoch: int | None) -> None:
     """Refuse an epoch older than one seen of this run, and remember a newer one."""
+    if epoch is None:
+        return
     new = insert(task_fences).values(spec_name=spec_name, task_id=task_id, run_id=run_id, epoch=epoch)
     known = connection.execute(
         new.on_conflict_do_update(

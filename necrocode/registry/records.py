@@ -17,11 +17,15 @@ class TaskRecord:
     task_id: str
     #: ``None`` if the registry does not say.
     spec_name: str | None
-    #: ``running``, ``done`` or ``failed``; another registry may know more words.
+    #: ``ready``, ``running``, ``blocked``, ``done`` or ``failed``; another registry may know more words.
     status: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: ``None`` if the registry does not say.
     updated_at: datetime | None = None
+    #: Grows with every change; ``None`` if the registry knows no versions.
+    version: int | None = None
+    #: As its task set describes it; ``None`` for a task that is in no set.
+    definition: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +49,21 @@ class TaskEvent:
     data: Mapping[str, Any]
     epoch: int
     at: datetime
+    #: Its place in the registry's history.
+    number: int = 0
+    task_id: str = ""
+    spec_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSet:
+    """One version of a task set."""
+
+    spec_name: str
+    version: int
+    #: Each as it was given, in the order of the set.
+    tasks: tuple[Mapping[str, Any], ...]
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    #: When this version was made.
+    updated_at: datetime

@@ -1,9 +1,8 @@
-"""What every artifact store must do: one suite over the local one and the REST client in front of it."""
+"""What every artifact store must do: one suite over the local one, and the REST client with `serve` behind it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,56 +11,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from necrocode.artifacts.local import LocalArtifacts
 from necrocode.artifacts.rest import ArtifactStoreClient
-from necrocode.embedded.database import open_services
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.states.ports import ArtifactStore
-from tests.necrocode.loopback import Request, Response, serve
+from tests.necrocode.loopback import Response, serve
+from tests.necrocode.serve.serving import listening, stores
 
 AT = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 
 
-def store_server(store: LocalArtifacts, request: Request) -> Response:
-    """The service's side of the calls; its URIs are paths below itself."""
-    if request.method == "POST":
-        parts = request.parts()
-        about = json.loads(parts["metadata"])
-        artifact = store.upload(
-            parts["file"],
-            type=parts["type"].decode(),
-            name=about["name"],
-            metadata=about,
-            at=datetime.fromtimestamp(about["created_at"], UTC),
-            key=request.headers["idempotency-key"],
-        )
-        return Response(body={"uri": f"/content/{artifact.sha256}"})
-    if request.path[0] == "content":
-        try:
-            sha256 = request.path[1]
-            uri = next(one.artifact.uri for one in store.list_artifacts() if one.artifact.sha256 == sha256)
-        except StopIteration:
-            return Response(404, {"detail": "no such artifact"})
-        return Response(body=store.download(uri), headers={"Content-Type": "text/html"})
-    return Response()
-
-
 @pytest.fixture(params=["local", "rest"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactStore]:
-    database = open_services(tmp_path / "home")
-    local = LocalArtifacts(database, tmp_path / "home" / "artifacts")
-    if request.param == "local":
-        yield local
-    else:
-        with serve(lambda asked: store_server(local, asked)) as server:
-            client = ArtifactStoreClient(server.url, "an-artifact-token")
+    with stores(tmp_path / "home") as services:
+        if request.param == "local":
+            yield services.artifacts
+            return
+        with listening(services, parts=["artifacts"]) as url:
+            client = ArtifactStoreClient(url, "an-artifact-token")
             yield client
             client.close()
-    database.close()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(min_size=1, max_size=5000).filter(lambda text: text.strip(b"\r\n") == text))
+@given(content=st.binary(max_size=5000))
 def test_what_was_uploaded_comes_back(store: ArtifactStore, content: bytes) -> None:
     sha256 = hashlib.sha256(content).hexdigest()
     artifact = store.upload(content, type="diff", name="ä.diff", metadata={"run_id": "r"}, at=AT, key=sha256)

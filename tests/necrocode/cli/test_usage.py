@@ -51,7 +51,7 @@ def test_every_command_says_what_it_does_and_what_each_option_is_for(capsys: pyt
 
 
 def test_commands_that_print_data_have_json_and_all_have_home_and_config() -> None:
-    printing = {"run", "resume", "runs", "show", "cancel", "verify", "doctor", "prune"}
+    printing = {"run", "resume", "runs", "show", "cancel", "verify", "doctor", "prune", "serve"}
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None

@@ -20,7 +20,8 @@ from necrocode.engine.database import Database
 from necrocode.engine.errors import EnvironmentFault, Interrupted, TaskError, Transient
 from necrocode.engine.stop import StopToken
 from necrocode.git.workspace import GitWorkspace, GitWorkspaces
-from necrocode.pool.embedded import UNSEEN, EmbeddedPool
+from necrocode.pool.embedded import EmbeddedPool
+from necrocode.pool.holders import UNSEEN
 from necrocode.states.ports import SlotAllocation
 from tests.necrocode.git.repositories import Origin, git, picture, write
 

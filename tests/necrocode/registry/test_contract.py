@@ -1,4 +1,4 @@
-"""What every task registry must do: one suite over the embedded one, the one in files, and the REST client."""
+"""What every task registry must do: one suite over the embedded one, files, and client and `serve`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Protocol
 
 import pytest
 
-from necrocode.embedded.database import open_services
 from necrocode.engine.errors import EnvironmentFault, Transient
 from necrocode.errors import NotFound
 from necrocode.registry.embedded import EmbeddedRegistry
@@ -18,7 +17,8 @@ from necrocode.registry.files import FileRegistry
 from necrocode.registry.records import TaskEvent, TaskRecord
 from necrocode.registry.rest import TaskRegistryClient
 from necrocode.states.ports import Artifact, TaskRegistry
-from tests.necrocode.loopback import Request, Response, serve
+from tests.necrocode.loopback import Response, serve
+from tests.necrocode.serve.serving import listening, stores
 
 AT = datetime(2026, 11, 22, 10, 30, 0, 250_000, tzinfo=UTC)
 
@@ -47,71 +47,21 @@ class Subject:
     behind: Behind
 
 
-def registry_server(registry: EmbeddedRegistry, request: Request) -> Response:
-    """The service's side of the calls."""
-    if request.path == ("health",):
-        return Response()
-    task_id = request.path[1]
-    try:
-        if request.method == "GET":
-            task = registry.get_task(task_id, request.query.get("spec_name"))
-            at = task.updated_at
-            assert at is not None
-            return Response(
-                body={
-                    "task_id": task.task_id,
-                    "spec_name": task.spec_name,
-                    "status": task.status,
-                    "metadata": dict(task.metadata),
-                    "updated_at": at.timestamp(),
-                }
-            )
-        body = request.json()
-        key, epoch = request.headers["idempotency-key"], int(request.headers["x-necrocode-epoch"])
-        data = body.get("data", body.get("metadata"))
-        spec = data.pop("spec_name")
-        if request.path[2] == "status":
-            assert set(body) == {"status", "metadata", "updated_at"}
-            at = datetime.fromtimestamp(body["updated_at"], UTC)
-            registry.set_status(task_id, spec, body["status"], metadata=data, at=at, key=key, epoch=epoch)
-        elif request.path[2] == "events":
-            assert set(body) == {"event_type", "data", "timestamp"}
-            at = datetime.fromtimestamp(body["timestamp"], UTC)
-            registry.add_event(task_id, spec, body["event_type"], data=data, at=at, key=key, epoch=epoch)
-        else:
-            assert set(body) == {"type", "uri", "size_bytes", "metadata", "created_at"}
-            artifact = Artifact(
-                type=body["type"],
-                uri=body["uri"],
-                size_bytes=body["size_bytes"],
-                sha256=data.pop("sha256"),
-                created_at=datetime.fromtimestamp(body["created_at"], UTC),
-                metadata=data,
-            )
-            registry.add_artifact(task_id, spec, artifact, key=key, epoch=epoch)
-    except NotFound as error:
-        return Response(404, {"detail": str(error)})
-    except EnvironmentFault as error:
-        return Response(409, {"detail": str(error)})
-    return Response(204)
-
-
 @pytest.fixture(params=["embedded", "files", "rest"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     if request.param == "files":
         files = FileRegistry(tmp_path / "registry")
         yield Subject(files, files)
         return
-    database = open_services(tmp_path / "home")
-    embedded = EmbeddedRegistry(database)
-    if request.param == "embedded":
-        yield Subject(embedded, embedded)
-    else:
-        with serve(lambda asked: registry_server(embedded, asked)) as server:
-            client = TaskRegistryClient(server.url, "a-registry-token")
+    with stores(tmp_path / "home") as services:
+        embedded = EmbeddedRegistry(services.database)
+        if request.param == "embedded":
+            yield Subject(embedded, embedded)
+            return
+        with listening(services, parts=["registry"]) as url:
+            client = TaskRegistryClient(url, "a-registry-token")
             yield Subject(client, embedded)
             client.close()
-    database.close()
 
 
 def set_status(
