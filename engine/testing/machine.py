@@ -24,13 +24,15 @@ from necrocode.engine.journal import Journal
 from necrocode.engine.lifecycle import Lifecycle
 from necrocode.engine.runs import RunRecord
 from necrocode.engine.testing.held import Held
-from necrocode.engine.testing.mortality import Death, Mortal
+from necrocode.engine.testing.mortality import Death, Moment, Mortal, Place
 from necrocode.engine.testing.rehearsal import Rehearsal
 
 HOUR = timedelta(hours=1)
 
 #: Some steps are to end close by, some about an effect on, and some far away.
 PLACES = st.one_of(st.integers(1, 12), st.integers(20, 120), st.integers(1, 400))
+
+MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
 
 LIVES = 12
 """A run that is left alone must end within this many resumptions."""
@@ -44,6 +46,7 @@ def machine(
     ==================  ===============================================================================================
     ``step``            the process that drives the run goes on for some places; a new one takes the run up if need be
     ``die``             it dies where it stands
+    ``die_at_a_call``   it goes on to one of the next things that it does outside, and dies before, during or after it
     ``pause``           it is stopped, for longer than its lease
     ``wake``            one that was stopped goes on, perhaps after somebody else took over
     ``cancel``          somebody asks for the end
@@ -114,22 +117,20 @@ class _LifecycleMachine(RuleBasedStateMachine):
     @rule(places=PLACES)
     @precondition(lambda self: not any(held.writing for held in self.paused))
     def step(self, places: int) -> None:
-        if self.current is None:
-            while self.paused and not self.rehearsal.fenced:
-                self._kill(self.paused.pop())
-            self.current = self._process(elsewhere=True)
-        if not self.current.step(places):
-            self._ended(self.current)
-            self.current = None
+        self._go_on(places)
 
     @rule()
     @precondition(lambda self: self.current is not None)
     def die(self) -> None:
-        assert self.current is not None
-        event(f"died {self.current.place and self.current.place.kind}")
-        self._kill(self.current)
-        self.current = None
-        self._look()
+        self._die()
+
+    @rule(calls=st.integers(1, 3), moment=st.sampled_from(MOMENTS))
+    @precondition(lambda self: not any(held.writing for held in self.paused))
+    def die_at_a_call(self, calls: int, moment: Moment) -> None:
+        while calls and (place := self._go_on(1)):
+            calls -= place.moment == moment and place.kind not in ("statement", "commit")
+        if self.current is not None:
+            self._die()
 
     @rule()
     @precondition(lambda self: self.current is not None and not self.current.writing)
@@ -170,6 +171,24 @@ class _LifecycleMachine(RuleBasedStateMachine):
     def outage(self) -> None:
         self.down = not self.down
         self.rehearsal.outage(self.down)
+
+    def _go_on(self, places: int) -> Place | None:
+        """Where the process that drives the run stands after so many places; ``None`` if it has ended."""
+        if self.current is None:
+            while self.paused and not self.rehearsal.fenced:
+                self._kill(self.paused.pop())
+            self.current = self._process(elsewhere=True)
+        if not self.current.step(places):
+            self._ended(self.current)
+            self.current = None
+        return self.current and self.current.place
+
+    def _die(self) -> None:
+        assert self.current is not None
+        event(f"died {self.current.place and self.current.place.kind}")
+        self._kill(self.current)
+        self.current = None
+        self._look()
 
     # --- and what must come of it ---
 
