@@ -127,7 +127,7 @@ class Death:
             found = self._name in entry.split(", ")
             if found and self._point == "before-named":
                 self._die("before-entry", entry)
-            self._armed = found
+            self._armed = get_ident() if found else 0
             return
         if self._commits != self._number:
             return

@@ -237,7 +237,7 @@ DAMAGES: dict[str, tuple[Damage, Callable[[Scene], Iterator[str]]]] = {
         sql(
             "services.db",
             "INSERT INTO loans "
-            "SELECT slot_id, 2, 'another key', run_id, ended_at, ended_at, ended_at, ended_by FROM loans",
+            "SELECT slot_id, 2, 'another key', run_id, ended_at, ended_at, ended_at, ended_by, NULL FROM loans",
         ),
         invariants.slots_are_given_back_once,
     ),

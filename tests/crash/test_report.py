@@ -139,7 +139,7 @@ def test_a_campaign_that_is_terminated_writes_what_it_has_and_leaves_nobody(tmp_
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={"HOME": str(tmp_path), "CAMPAIGN": str(tmp_path)},
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CAMPAIGN": str(tmp_path)},
         start_new_session=True,
     )
     assert process.stdout is not None
