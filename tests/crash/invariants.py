@@ -233,7 +233,7 @@ def artifacts_are_kept(scene: Scene) -> Iterator[str]:
         if not {"log"} <= {artifact["type"] for artifact in artifacts}:
             yield f"run {run.run_id} kept no log: {[artifact['type'] for artifact in artifacts]}"
         for artifact in artifacts:
-            content = Path(artifact["uri"].removeprefix("file://")).read_bytes()
+            content = scene.artifact(artifact["uri"])
             if (len(content), hashlib.sha256(content).hexdigest()) != (artifact["size_bytes"], artifact["sha256"]):
                 yield f"the artifact {artifact['uri']} is not what was recorded"
             times = reported[artifact["uri"] + artifact["type"]]

@@ -69,6 +69,8 @@ class Scenario:
     own_folder: bool = False
     #: The task has a branch on the remote already, from an earlier run, and the default branch has moved on.
     continued: bool = False
+    #: Registry, pool and artifact store are another process, spoken to over REST.
+    served: bool = False
 
     @property
     def pushes_partial(self) -> bool:
@@ -196,6 +198,23 @@ CONTINUED = Scenario(
     continued=True,
 )
 
+SERVED = Scenario(
+    "every service is another process",
+    (_tell("First a nap.", _nap(0.4)), EDIT, FINISH),
+    task={"test_commands": [TEST]},
+    lines={"notes.txt": ("once",)},
+    served=True,
+)
+SERVED_CANCELLED = Scenario(
+    "every service is another process, and the run is cancelled after the kill",
+    (_tell("First a nap.", _nap(0.4)), EDIT, FINISH),
+    ends="cancelled",
+    stop_reason="cancelled",
+    lines={"notes.txt": ("once",)},
+    cancelled=True,
+    served=True,
+)
+
 SCENARIOS: tuple[Scenario, ...] = (
     SUCCESS,
     RETRIED,
@@ -213,4 +232,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     SLOW,
     OWN_FOLDER,
     CONTINUED,
+    SERVED,
+    SERVED_CANCELLED,
 )

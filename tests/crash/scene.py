@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
+
+import httpx
 
 from necrocode.engine.entry import Entry
 from necrocode.engine.ids import idempotency_key
@@ -34,6 +37,8 @@ class Scene:
     before: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     #: The files of the user's own folder before.
     folder_before: Mapping[str, bytes] = field(default_factory=dict)
+    #: The home of the services, if it is another one.
+    services: Path | None = None
     #: How long what is ending by itself (a supervisor whose runner died, a git that was cut off) may take.
     patience_seconds: float = 10.0
 
@@ -57,7 +62,13 @@ class Scene:
 
     def rows(self, query: str) -> list[sqlite3.Row]:
         """Rows of the embedded services' database."""
-        return rows_of(self.stage.home / "services.db", query)
+        return rows_of((self.services or self.stage.home) / "services.db", query)
+
+    def artifact(self, uri: str) -> bytes:
+        """An artifact's content, from wherever it is kept."""
+        if uri.startswith("file://"):
+            return Path(uri.removeprefix("file://")).read_bytes()
+        return httpx.get(urljoin(self.stage.environment["ARTIFACT_STORE_URL"], uri)).content
 
 
 @dataclass

@@ -24,6 +24,7 @@ from tests.crash.plans import IN_A_COMMAND, RUNNER_ONLY, Death, Extent, Plan, Po
 from tests.crash.scenarios import NAP, REPOSITORY, Scenario
 from tests.crash.scene import Scene, rows_of
 from tests.e2e.stage import KEY, Finished, Stage, script
+from tests.necrocode.serve.serving import command
 
 LIMIT_SECONDS = 90.0
 """How long one process may take."""
@@ -97,6 +98,9 @@ class CrashStage(Stage):
         return list(self.statuses)
 
 
+_VARIABLES = {"TASK_REGISTRY_URL": "registry", "REPO_POOL_URL": "pool", "ARTIFACT_STORE_URL": "artifacts"}
+
+
 @contextlib.contextmanager
 def staged(plan: Plan, root: Path, begin: Start = afresh) -> Iterator[Trial]:
     """Set everything up for ``plan`` below ``root``; processes are started by ``begin``."""
@@ -125,9 +129,26 @@ def staged(plan: Plan, root: Path, begin: Start = afresh) -> Iterator[Trial]:
     stage.environment |= {"NECROCODE_SANDBOX": plan.sandbox, **scenario.env}
     task_file = stage.task(**task)
     before = {branch: (commit, stage.branch_updates(branch)) for branch, commit in stage.branches().items()}
-    with ScriptedServer(script(*scenario.answers, key=KEY)) as server:
+    with ScriptedServer(script(*scenario.answers, key=KEY)) as server, _services(stage, scenario) as services:
         stage.use(server)
-        yield Trial(plan, stage, task_file, server, ledger, before, folder)
+        yield Trial(plan, stage, task_file, server, ledger, before, folder, services)
+
+
+@contextlib.contextmanager
+def _services(stage: Stage, scenario: Scenario) -> Iterator[Path]:
+    """The home of the services: the stage's own, or that of another process, which nobody kills."""
+    if not scenario.served:
+        yield stage.home
+        return
+    # Not below the stage's folder, of which nothing may run in the end.
+    home = stage.root.with_name(f"served-{stage.root.name}")
+    try:
+        with command(home, environ={"PATH": os.environ["PATH"], "HOME": os.devnull}) as served:
+            for variable, service in _VARIABLES.items():
+                stage.environment[variable] = served.urls[service]
+            yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @dataclass
@@ -141,6 +162,7 @@ class Trial:
     ledger: Path | None
     before: dict[str, tuple[str, int]]
     folder_before: dict[str, bytes]
+    services: Path
     killed: list[dict[str, Any]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -170,6 +192,7 @@ class Trial:
             ledger=self.ledger,
             before=self.before,
             folder_before=self.folder_before,
+            services=self.services,
         )
 
     def count(self) -> dict[str, int]:
