@@ -197,6 +197,8 @@ class RunnerConfig(BaseSettings):
     #: A process that gave no sign of life for so long may lose its run to another (``--take-over``). It gives one every
     #: sixth of it.
     lease_seconds: Seconds = 30
+    #: How often a repo pool that is a service is told that the run in its slot is alive.
+    slot_renew_seconds: Seconds = 60
     #: How long to wait for another process that holds a database's lock.
     lock_timeout_seconds: Seconds = 30
     #: Days that ended runs, their artifacts and logs are kept by ``prune``.

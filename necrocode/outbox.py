@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.outbox import Parcel
 from necrocode.states.loan import loan_of, recall
-from necrocode.states.reports import CALLS, PRIMARY
+from necrocode.states.reports import CALLS, PRIMARY, artifact_from, artifact_json
 
 if TYPE_CHECKING:
     from necrocode.config import RunnerConfig
@@ -31,7 +32,7 @@ def senders(
 
     ``config_of`` gives the configuration of a run: its services are where its parcels go, whoever delivers them.
     """
-    from necrocode.wiring import commands_of, fallbacks_of, pool_of, registry_of
+    from necrocode.wiring import artifacts_of, commands_of, fallbacks_of, pool_of, registry_of
 
     @cache
     def registries(run_id: str) -> dict[str, TaskRegistry]:
@@ -64,4 +65,30 @@ def senders(
             if loan is not None:
                 pool.release(loan, run_id=parcel.run_id, key=key)
 
-    return {PRIMARY: report, "registry_files": report, "registry_embedded": report, "pool": give_back}
+    def upload(parcel: Parcel) -> None:
+        from necrocode.artifacts.local import LocalArtifacts
+
+        payload, config = parcel.payload, config_of(parcel.run_id)
+        here = artifact_from(payload["artifact"])
+        content = LocalArtifacts(services, home.artifacts).download(here.uri)
+        store = artifacts_of(home, services, config, credentials, lambda: parcel.epoch)
+        uploaded = store.upload(
+            content,
+            type=here.type,
+            name=payload["name"],
+            metadata=here.metadata,
+            at=here.created_at,
+            key=parcel.item_id,
+        )
+        report(
+            replace(
+                parcel,
+                item_id=f"{parcel.item_id}:report",
+                sink=payload["registry_sink"],
+                call="artifact",
+                payload={**payload, "artifact": artifact_json(uploaded)},
+            )
+        )
+
+    sinks = dict.fromkeys((PRIMARY, "registry_files", "registry_embedded"), report)
+    return {**sinks, "pool": give_back, "artifacts": upload}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from necrocode.engine.entry import Entry
     from necrocode.engine.stop import StopToken
     from necrocode.pool.embedded import EmbeddedPool
+    from necrocode.states.ports import RepoPool, SlotAllocation
 
 
 NOT_USED = ("max_memory_mb", "max_cpu_percent")
@@ -149,13 +150,32 @@ class Runner:
         force: bool = False,
     ) -> RunRecord:
         """Take a run as far as it goes; see :meth:`necrocode.engine.driver.Driver.drive` for what is raised."""
+        if self.journal.run(run_id).status == "parked":
+            # The slot that could not be given back then may be the one that it waits for now.
+            self.deliver(run_id)
+        lost: set[SlotAllocation] = set()
+        while True:
+            known = len(lost)
+            run = self._drive_once(run_id, lost, observer, progress, take_over=take_over, force=force)
+            if len(lost) == known or run.status != "interrupted" or self.stopping:
+                return run
+            # Taken up again like after a death: in another slot, with the files as they were recorded last.
+
+    def _drive_once(
+        self,
+        run_id: str,
+        lost: set[SlotAllocation],
+        observer: Observer | None,
+        progress: Progress | None,
+        *,
+        take_over: bool,
+        force: bool,
+    ) -> RunRecord:
+        """Drive the run in one claim. A slot that the pool takes away meanwhile is added to ``lost``."""
         from necrocode.logs import FileLog
         from necrocode.narration import log_entry
         from necrocode.wiring import wire
 
-        if self.journal.run(run_id).status == "parked":
-            # The slot that could not be given back then may be the one that it waits for now.
-            self.deliver(run_id)
         config = self._config_of(run_id)
         # Each run has its own, since releasing wipes them.
         credentials, _ = load_credentials(config, self._environ)
@@ -190,17 +210,46 @@ class Runner:
             ttl=self.patience(run_id),
             heartbeat=timedelta(seconds=config.lease_seconds / 6),
         )
+        try:
+            with (
+                self._stopping_too(driver),
+                FileLog(self.home, credentials.mask).writing(run_id),
+                self._renewing(run_id, config, wired.ports.pool, driver, lost),
+            ):
+                return driver.drive(run_id, take_over=take_over, force=force)
+        finally:
+            wired.close()
+
+    @contextmanager
+    def _stopping_too(self, driver: Driver) -> Iterator[None]:
+        """``driver`` stops when the runner does."""
         with self._lock:
             self._drivers.add(driver)
             if self.stopping:
                 driver.interrupt("the runner is stopping")
         try:
-            with FileLog(self.home, credentials.mask).writing(run_id):
-                return driver.drive(run_id, take_over=take_over, force=force)
+            yield
         finally:
             with self._lock:
                 self._drivers.discard(driver)
-            wired.close()
+
+    @contextmanager
+    def _renewing(
+        self, run_id: str, config: RunnerConfig, pool: RepoPool, driver: Driver, lost: set[SlotAllocation]
+    ) -> Iterator[None]:
+        """Tell a pool elsewhere that the run is alive; ours sees that by itself."""
+        if config.repo_pool_url is None:
+            yield
+            return
+        from necrocode.pool.renewal import Renewal
+
+        def leave(loan: SlotAllocation) -> None:
+            lost.add(loan)
+            driver.interrupt("the repo pool took the slot away")
+
+        interval = timedelta(seconds=config.slot_renew_seconds)
+        with Renewal(self.journal, run_id, pool, interval, leave, known=frozenset(lost)):
+            yield
 
     def patience(self, run_id: str) -> timedelta:
         """How long the run's holder is watched by a take-over: its own lease, if that is longer than ours."""

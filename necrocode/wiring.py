@@ -51,6 +51,7 @@ def wire(
     """Build every adapter for one run. Nothing is contacted. ``stop_of`` gives the token of a run that is driven
     here, ``epoch`` the epoch in which it is; ``fence`` raises ``Superseded`` if another process has it by now.
     """
+    from necrocode.artifacts.local import LocalArtifacts
     from necrocode.coder.loop import ToolLoopCoder
     from necrocode.git.workspace import GitWorkspaces
     from necrocode.llm.openai_client import OpenAIChat
@@ -69,6 +70,7 @@ def wire(
     ports = Ports(
         registry=registry_of(services, config, credentials),
         fallbacks=fallbacks_of(services, config),
+        artifacts_here=None if config.artifact_store_url is None else LocalArtifacts(services, home.artifacts),
         pool=pool_of(home, journal, services, config, credentials, commands, epoch),
         folders=LocalFolders(home.locks, save_dirty=config.on_dirty_folder == "save", epoch=epoch),
         workspaces=GitWorkspaces(

@@ -4,48 +4,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
-from necrocode.engine.errors import EffectFailed
+from necrocode.engine.errors import EffectFailed, EnvironmentFault
 from necrocode.states.loan import workspace_of
-from necrocode.states.ports import DISK_TROUBLE, Ports
-from necrocode.states.reports import artifact_json
+from necrocode.states.ports import DISK_TROUBLE, ArtifactStore, Ports
+from necrocode.states.reports import artifact_json, report_once_uploaded
 from necrocode.states.retries import network_retries
 
 
 def keep(ctx: Context, ports: Ports, type: str, name: str, content: Callable[[], bytes]) -> list[Json]:
     """Upload one artifact; returns it in a list, or an empty list if it could not be kept, which is warned of.
 
-    A disk of this machine that is full (or the like) is no store that is down: the run parks, and keeps it later.
+    What a store elsewhere does not take is kept on this machine, and uploaded once the store can be reached. A disk of
+    this machine that is full (or the like) is no store that is down: the run parks, and keeps it later.
     """
     at = ctx.now()
 
-    def upload(attempt: Attempt) -> Json:
-        return artifact_json(
-            ports.artifacts.upload(
-                content(),
-                type=type,
-                name=name,
-                metadata={"run_id": ctx.run_id, "task_id": ctx.data["task"].get("task_id")},
-                at=at,
-                key=attempt.idempotency_key,
-            )
-        )
+    def upload_to(store: ArtifactStore, attempt: Attempt) -> Json:
+        metadata = {"run_id": ctx.run_id, "task_id": ctx.data["task"].get("task_id")}
+        key = attempt.idempotency_key
+        return artifact_json(store.upload(content(), type=type, name=name, metadata=metadata, at=at, key=key))
 
+    retry = network_retries(ctx.settings)
     try:
-        return [
-            ctx.effect(
-                "artifact.upload",
-                upload,
-                key=name,
-                retry=network_retries(ctx.settings),
-                tolerate=lambda fault: fault.stop_reason not in DISK_TROUBLE,
-            )
-        ]
+        upload = partial(upload_to, ports.artifacts)
+        return [ctx.effect("artifact.upload", upload, key=name, retry=retry, tolerate=_is_no_disk_trouble)]
+    except EffectFailed as error:
+        ctx.warn("artifact_not_kept", {"name": name, "error": str(error)})
+    here = ports.artifacts_here
+    # Runs of earlier releases lost it there and then.
+    if here is None or not ctx.version("artifacts_here"):
+        return []
+    try:
+        kept = ctx.effect("artifact.keep", partial(upload_to, here), key=name, tolerate=_is_no_disk_trouble)
     except EffectFailed as error:
         ctx.warn("artifact_not_kept", {"name": name, "error": str(error)})
         return []
+    report_once_uploaded(ctx, name, kept)
+    return [kept]
+
+
+def _is_no_disk_trouble(fault: EnvironmentFault) -> bool:
+    return fault.stop_reason not in DISK_TROUBLE
 
 
 def diff(ctx: Context, ports: Ports, tree: str) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
@@ -39,21 +40,56 @@ def workspace_of(ctx: Context, ports: Ports) -> Workspace:
     return ports.workspaces.open(loan, repo_url=_repository(ctx), run_id=ctx.run_id)
 
 
-def lender(ctx: Context, ports: Ports) -> RepoPool:
-    """Who lends the slot: the folder that the task names, unless a pool service is configured, else the pool."""
+@dataclass(frozen=True, slots=True)
+class _Lender:
+    """Somebody who can be asked for the run's slot."""
+
+    kind: Literal["pool", "folder"]
+    pool: RepoPool
+    #: The repository, or the task's own folder.
+    source: str
+    #: What the keys of effects that ask him end with.
+    suffix: str = ""
+
+
+def _lenders(ctx: Context, ports: Ports) -> list[_Lender]:
+    """Who can lend the slot, in the order in which they are asked: the pool, if a service is configured or the task
+    names no folder, and that folder.
+    """
     task = task_of(ctx)
-    return ports.folders if task.slot_path and not ctx.settings.get("repo_pool_url") else ports.pool
+    pool, folder = _Lender("pool", ports.pool, str(task.repository)), str(task.slot_path)
+    if not task.slot_path:
+        return [pool]
+    if not ctx.settings.get("repo_pool_url"):
+        return [_Lender("folder", ports.folders, folder)]
+    return [pool, _Lender("folder", ports.folders, folder, "-folder")]
+
+
+def _lender_of(ports: Ports, loan: SlotAllocation) -> RepoPool:
+    return ports.folders if loan.kind == "folder" else ports.pool
 
 
 def borrow(ctx: Context, ports: Ports) -> dict[str, Json]:
     """Borrow the run's next slot; returns what to record. A tenure's loan is the same however often it is asked for."""
     tenure = int(ctx.data.get("tenure", 0)) + 1
-    key = _tenure_key(ctx, tenure)
-    pool, source = lender(ctx, ports), _source(ctx, ports)
-    timeout = timedelta(seconds=ctx.settings["slot_timeout_seconds"])
+    first, *others = _lenders(ctx, ports)
+    # Committed with the intent: whatever stops the run before the loan is in its data, the loan can be called back.
+    ctx.observe("slot.wanted", lambda: {"wanted_tenure": tenure})
+    try:
+        slot = _ask(ctx, first, tenure, tolerate=bool(others))
+    except EffectFailed as error:
+        ctx.warn("pool_fallback", {"source": others[0].source, "error": str(error)})
+        # It may have lent one all the same.
+        _leave_call_back(ctx, first, tenure)
+        slot = _ask(ctx, others[0], tenure, tolerate=False)
+    return {"slot": slot, "last_slot": slot, "tenure": tenure}
+
+
+def _ask(ctx: Context, lender: _Lender, tenure: int, *, tolerate: bool) -> Json:
+    key, timeout = _tenure_key(ctx, tenure), timedelta(seconds=ctx.settings["slot_timeout_seconds"])
 
     def allocate(attempt: Attempt) -> Json:
-        loan = pool.allocate(source, run_id=ctx.run_id, key=key, timeout=timeout, stop=attempt.stop)
+        loan = lender.pool.allocate(lender.source, run_id=ctx.run_id, key=key, timeout=timeout, stop=attempt.stop)
         return {
             "slot_id": loan.slot_id,
             "path": str(loan.slot_path),
@@ -61,17 +97,14 @@ def borrow(ctx: Context, ports: Ports) -> dict[str, Json]:
             "kind": loan.kind,
         }
 
-    # Committed with the intent: whatever stops the run before the loan is in its data, the loan can be called back.
-    ctx.observe("slot.wanted", lambda: {"wanted_tenure": tenure})
-    slot = ctx.effect("slot.allocate", allocate, key=f"tenure-{tenure}")
-    return {"slot": slot, "last_slot": slot, "tenure": tenure}
+    return ctx.effect("slot.allocate", allocate, key=f"tenure-{tenure}{lender.suffix}", tolerate=tolerate)
 
 
 def holds(ctx: Context, ports: Ports, data: Mapping[str, Any]) -> bool:
     """Whether the slot that ``data`` names is still the run's; looked at anew whenever the run is taken up."""
     loan = loan_of(data)
     return loan is not None and bool(
-        ctx.observe("slot.holds", lambda: lender(ctx, ports).holds(loan, run_id=ctx.run_id))
+        ctx.observe("slot.holds", lambda: _lender_of(ports, loan).holds(loan, run_id=ctx.run_id))
     )
 
 
@@ -131,41 +164,45 @@ def _call_back(ctx: Context, ports: Ports) -> None:
     tenure = int(ctx.last_recorded("wanted_tenure") or 0)
     if tenure <= int(ctx.data.get("tenure", 0)):
         return
-    key, pool, source = _tenure_key(ctx, tenure), lender(ctx, ports), _source(ctx, ports)
+    for lender in _lenders(ctx, ports):
+        _call_back_from(ctx, ports, lender, tenure)
+
+
+def _call_back_from(ctx: Context, ports: Ports, lender: _Lender, tenure: int) -> None:
+    key = _tenure_key(ctx, tenure)
 
     def call_back(_: Attempt) -> Json:
-        loan = recall(pool, source, run_id=ctx.run_id, key=key)
+        loan = recall(lender.pool, lender.source, run_id=ctx.run_id, key=key)
         if loan is None:
             return {"slot_id": None}
         _release(ctx, ports, loan, key)
         return {"slot_id": loan.slot_id}
 
+    effect_key = f"tenure-{tenure}{lender.suffix}"
     try:
-        ctx.effect(
-            "slot.call_back", call_back, key=f"tenure-{tenure}", retry=network_retries(ctx.settings), tolerate=True
-        )
+        ctx.effect("slot.call_back", call_back, key=effect_key, retry=network_retries(ctx.settings), tolerate=True)
     except (EffectFailed, TaskError) as error:
         ctx.warn("slot_not_called_back", {"tenure": tenure, "error": str(error)})
         # One that parks asks for the same tenure again; from here on nobody does.
         if isinstance(error, EffectFailed) and ctx.state == "releasing":
-            kind = "folder" if pool is ports.folders else "pool"
-            payload = {"source": source, "kind": kind, "run_id": ctx.run_id, "key": key}
-            ctx.post("pool", "call_back", payload, item_id=f"{key}:call_back")
+            _leave_call_back(ctx, lender, tenure)
+
+
+def _leave_call_back(ctx: Context, lender: _Lender, tenure: int) -> None:
+    """Have the slot of a tenure called back once its lender can be reached."""
+    key = _tenure_key(ctx, tenure)
+    payload = {"source": lender.source, "kind": lender.kind, "run_id": ctx.run_id, "key": key}
+    ctx.post("pool", "call_back", payload, item_id=f"{key}:call_back{lender.suffix}")
 
 
 def _release(ctx: Context, ports: Ports, loan: SlotAllocation, key: str) -> None:
-    pool = lender(ctx, ports)
+    pool = _lender_of(ports, loan)
     # Asked first: a pool that has seen a later epoch refuses, and then nothing here is ours to end.
     held = pool.holds(loan, run_id=ctx.run_id)
     ports.commands.reap(ctx.run_id)
     if held:
         ports.workspaces.open(loan, repo_url=_repository(ctx), run_id=ctx.run_id).give_back()
     pool.release(loan, run_id=ctx.run_id, key=key)
-
-
-def _source(ctx: Context, ports: Ports) -> str:
-    task = task_of(ctx)
-    return str(task.slot_path if lender(ctx, ports) is ports.folders else task.repository)
 
 
 def _tenure_key(ctx: Context, tenure: int) -> str:

@@ -501,3 +501,5 @@ class Ports:
     #: Registries that a run may report to instead, if the registry certainly cannot be reached as the run begins: by
     #: the name of their sink in the outbox, the one to be taken first.
     fallbacks: Mapping[str, TaskRegistry] = field(default_factory=dict)
+    #: Keeps what the artifact store, a service elsewhere, does not take now; ``None`` if the store is on this machine.
+    artifacts_here: ArtifactStore | None = None

@@ -76,6 +76,19 @@ def report_artifact(ctx: Context, ports: Ports, artifact: Mapping[str, Json]) ->
     _report(ctx, ports, "artifact", f"{artifact['type']}:{artifact['uri']}", {"artifact": dict(artifact)})
 
 
+def report_once_uploaded(ctx: Context, name: str, artifact: Mapping[str, Json]) -> None:
+    """Leave an artifact that is kept here in the outbox, to be uploaded and then reported to the registry."""
+    task = ctx.data["task"]
+    payload = {
+        "task_id": str(task.get("task_id")),
+        "spec_name": str(task.get("spec_name")),
+        "name": name,
+        "artifact": dict(artifact),
+        "registry_sink": sink_of(ctx),
+    }
+    ctx.post("artifacts", "upload", payload)
+
+
 def artifact_json(artifact: Artifact) -> dict[str, Json]:
     """An artifact as the journal keeps it."""
     return {**asdict(artifact), "created_at": artifact.created_at.isoformat(), "metadata": dict(artifact.metadata)}

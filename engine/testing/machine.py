@@ -181,7 +181,7 @@ class _LifecycleMachine(RuleBasedStateMachine):
         if not self.current.step(places):
             self._ended(self.current)
             self.current = None
-        return self.current and self.current.place
+        return self.current.place if self.current is not None else None
 
     def _die(self) -> None:
         assert self.current is not None

@@ -257,10 +257,6 @@ class CommandFolder:
         return value
 
 
-#: What the sandbox is given; their drafts have longer names.
-DRAFTS = (".hosts", ".empty")
-
-
 def runs_with_commands(commands_dir: Path) -> list[str]:
     """The runs that have commands on disk, ended or not, sorted; none if there is no such folder."""
     owners = [folder.owner() for folder in CommandFolder.all_in(commands_dir, scope="")]
@@ -268,15 +264,14 @@ def runs_with_commands(commands_dir: Path) -> list[str]:
 
 
 def litter(commands_dir: Path) -> list[Path]:
-    """What dying processes left that belongs to no run: removals half done, and drafts and folders of nobody."""
+    """What dying processes left that belongs to no run: removals half done, and folders of nobody."""
     before = time.time() - ABANDONED.total_seconds()
     found = []
     for path in sorted(commands_dir.iterdir()):
-        draft = path.name.startswith(DRAFTS) and path.name not in DRAFTS
         nobodys = path.is_dir() and path.name[0] != "." and CommandFolder(path, "").owner() is None
         # another process may be clearing up, too
         with suppress(FileNotFoundError):
-            if path.name.startswith(_TRASH) or ((draft or nobodys) and path.lstat().st_mtime < before):
+            if path.name.startswith(_TRASH) or (nobodys and path.lstat().st_mtime < before):
                 found.append(path)
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -197,11 +196,14 @@ class SupervisedCommands:
         )
 
     def _fixed_file(self, name: str, content: str) -> Path:
-        path = self._dir / name
-        if not path.exists():
-            draft = self._dir / f"{name}-{uuid.uuid4().hex}"
-            draft.write_text(content, encoding="ascii")
-            draft.rename(path)
+        """A file that always reads the same."""
+        path, wanted = self._dir / name, content.encode("ascii")
+        if not path.exists() or path.read_bytes() != wanted:
+            # In its place: whoever else writes it now writes the same bytes, and a death leaves no draft.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(wanted)
+                file.truncate()
         return path
 
     def _request(self, spec: CommandSpec, folder: CommandFolder) -> dict[str, Any] | str:

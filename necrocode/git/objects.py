@@ -23,6 +23,9 @@ from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault, TaskError
 from necrocode.engine.folders import make_folder, sync_content, sync_directory
 
+_DRAFT = ".new.lock"
+"""What a ref that is being written is called: git takes it for somebody's lock, and looks no closer."""
+
 Entry: TypeAlias = tuple[int, bytes]
 """Mode and object id (20 bytes) of one name in a tree."""
 
@@ -214,7 +217,7 @@ class ObjectStore:
         path = self.path / name
         make_folder(path.parent)
         # Not the name of git's own lock: one that a death leaves must stop nobody, and is written over.
-        replace_file(path, commit.encode() + b"\n", mode=0o644, suffix=".new.lock")
+        replace_file(path, commit.encode() + b"\n", mode=0o644, suffix=_DRAFT)
 
     def descends(self, commit: str, ancestor: str) -> bool:
         """Whether ``commit`` stands on ``ancestor``. Both must be there, or in the cache."""
@@ -222,11 +225,12 @@ class ObjectStore:
             return bool(self.repository.descendant_of(pygit2.Oid(hex=commit), pygit2.Oid(hex=ancestor)))
 
     def delete_ref(self, name: str) -> None:
-        """Forget a ref; none is fine."""
+        """Forget a ref, and what a death left of writing it; none is fine."""
         with store_errors(self.path):
             found = self.repository.references.get(name)
             if found is not None:
                 found.delete()
+            (self.path / f"{name}{_DRAFT}").unlink(missing_ok=True)
 
 
 def parse_tree(content: bytes) -> dict[str, Entry]:

@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -41,7 +41,7 @@ _DRAFTS = (
     ".hosts-*",
 )
 
-_FIXED_DRAFTS = (".probe", "cache.git.new", "snapshots.git.new")
+_FIXED_DRAFTS = (".probe", "cache.git.new", "snapshots.git.new", "*.new.lock")
 
 _RAN = re.compile(r"ran (\d+) time\(s\)")
 
@@ -196,9 +196,13 @@ def nothing_is_left_half_made(scene: Scene) -> Iterator[str]:
     heals = _FIXED_DRAFTS if any(run.state == "cancelled" for run in scene.runs) else ()
     for path in sorted(scene.stage.home.rglob("*")):
         own_lock = path.suffix == ".lock" and not any(above.suffix == ".git" for above in path.parents)
-        draft = any(fnmatch(path.name, pattern) for pattern in _DRAFTS) and path.name not in heals
+        draft = _matches(path, _DRAFTS) and not _matches(path, heals)
         if draft and not own_lock and path.parent.name != "state":
             yield f"{path.relative_to(scene.stage.home)} was left"
+
+
+def _matches(path: Path, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in patterns)
 
 
 def registry_was_told_once(scene: Scene) -> Iterator[str]:

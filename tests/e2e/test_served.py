@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import httpx
 
 from necrocode.serve.tokens import VARIABLE
 from tests.e2e.conftest import Play
-from tests.e2e.stage import BRANCH, SOLVE, Stage
+from tests.e2e.stage import BRANCH, GATE, PATIENCE, SOLVE, Stage
+from tests.necrocode.loopback import Request, Response, serve
 from tests.necrocode.serve.serving import command
 
 TOKEN = "a-runner-token-of-the-whole-job"
@@ -45,3 +47,49 @@ def test_a_run_with_every_service_remote_ends_with_one_event_one_push_and_no_slo
             assert sorted(artifact["type"] for artifact in artifacts) == ["diff", "log", "test"]
             for artifact in artifacts:
                 assert len(client.get(artifact["uri"]).content) == artifact["size_bytes"]
+
+
+def test_a_run_whose_slot_the_pool_takes_away_goes_on_in_another(stage: Stage, play: Play, tmp_path: Path) -> None:
+    model = play(*SOLVE)
+    with command(tmp_path / "served", environ={"PATH": os.environ["PATH"]}) as served:
+        env = {"REPO_POOL_URL": served.urls["pool"], "NECROCODE_SLOT_RENEW_SECONDS": "0.1"}
+        process = stage.start_gated("run", stage.task(test_commands=[GATE]), **env)
+        run_id, slot = stage.only_run.run_id, stage.only_run.data["slot"]
+        about = {"run_id": run_id, "generation": slot["generation"]}
+        httpx.post(f"{served.urls['pool']}/slots/{slot['slot_id']}/release", json=about).raise_for_status()
+
+        def tests_again() -> bool:
+            with stage.journal() as journal:
+                begun = [e for e in journal.entries(run_id) if (e.kind, e.name) == ("intent", "command.test")]
+            return len(begun) == 2
+
+        stage.wait_until(tests_again, process)
+        stage.open_gate()
+        done = stage.finish(process)
+        slots = httpx.get(f"{served.urls['pool']}/slots").json()["slots"]
+    assert done.code == 0, done.err
+    assert stage.only_run.data["tenure"] == 2
+    assert {each["status"] for each in slots} == {"free"}
+    assert stage.branch_updates(BRANCH) == 1
+    assert len(model.requests) == 2, "no answer was bought again"
+
+
+def test_a_loan_is_renewed_while_its_run_works(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    renewals = threading.Semaphore(0)
+    slot = stage.root / "slot"
+    slot.mkdir()
+
+    def pool(request: Request) -> Response:
+        if request.path[-1] == "renew":
+            renewals.release()
+        return Response(200, {"slot_id": "1", "slot_path": str(slot), "generation": 1})
+
+    with serve(pool) as foreign:
+        env = {"REPO_POOL_URL": foreign.url, "NECROCODE_SLOT_RENEW_SECONDS": "0.1"}
+        process = stage.start_gated("run", stage.task(test_commands=[GATE]), **env)
+        assert renewals.acquire(timeout=PATIENCE)
+        assert renewals.acquire(timeout=PATIENCE), "and again"
+        stage.open_gate()
+        done = stage.finish(process)
+    assert done.code == 0, done.err

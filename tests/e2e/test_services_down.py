@@ -6,7 +6,9 @@ import socket
 import threading
 from pathlib import Path
 
+from necrocode.demo.stage import git
 from necrocode.registry.files import FileRegistry
+from tests.crash.scene import rows_of
 from tests.e2e.conftest import Play
 from tests.e2e.stage import BRANCH, GATE, PATIENCE, SOLVE, Stage
 from tests.necrocode.loopback import Request, Response, serve
@@ -19,13 +21,43 @@ def closed_port() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_an_artifact_store_that_is_down_is_a_warning(stage: Stage, play: Play) -> None:
+def test_what_an_artifact_store_that_is_down_does_not_take_is_kept_here_and_uploaded_later(
+    stage: Stage, play: Play
+) -> None:
     play(*SOLVE)
-    done = stage.necrocode("run", stage.task(), ARTIFACT_STORE_URL=closed_port(), NECROCODE_NETWORK_RETRY_COUNT="0")
+    store = closed_port()
+    done = stage.necrocode("run", stage.task(), ARTIFACT_STORE_URL=store, NECROCODE_NETWORK_RETRY_COUNT="0")
     assert done.code == 0, done.err
     assert done.err.count("warning: artifact_not_kept") == 3
-    assert stage.only_run.data["artifacts"] == []
+    kept = stage.only_run.data["artifacts"]
+    assert [artifact["uri"].partition(":")[0] for artifact in kept] == ["file"] * 3
     assert stage.events()[-1] == ("1", "TaskCompleted")
+    assert stage.necrocode("doctor").code == 3, "three uploads wait"
+
+    def take(request: Request) -> Response:
+        return Response(200, {"uri": f"https://example.invalid/{len(request.content)}"})
+
+    with serve(take, port=int(store.rpartition(":")[2])) as back:
+        # it needs no telling where the run's store is: that was recorded
+        mended = stage.necrocode("doctor", "--fix")
+        assert mended.code == 0, mended.out
+        uploaded = len(back.requests)
+    assert uploaded == 3
+    assert stage.necrocode("doctor").code == 0
+    uris = [row["uri"] for row in rows_of(stage.home / "services.db", "SELECT uri FROM task_artifacts")]
+    assert len([uri for uri in uris if uri.startswith("https://example.invalid/")]) == 3
+
+
+def test_the_tasks_own_folder_takes_the_place_of_a_pool_that_is_down(stage: Stage, play: Play, tmp_path: Path) -> None:
+    play(*SOLVE)
+    folder = tmp_path / "mine"
+    git(tmp_path, "clone", "--quiet", str(stage.remote), str(folder))
+    done = stage.necrocode("run", stage.task(slot_path=str(folder)), REPO_POOL_URL=closed_port())
+    assert done.code == 0, done.err
+    assert done.err.count("warning: pool_fallback") == 1
+    assert BRANCH in stage.branches()
+    assert stage.only_run.data["last_slot"]["kind"] == "folder"
+    assert git(folder, "status", "--porcelain") == ""
 
 
 ONE_TRY = {"NECROCODE_NETWORK_RETRY_COUNT": "0"}

@@ -60,8 +60,8 @@ class Loopback:
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[Request], Response]) -> Iterator[Loopback]:
-    """Serve on a free port until the block ends."""
+def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[Loopback]:
+    """Serve on ``port``, or on a free one, until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -107,7 +107,7 @@ def serve(answer: Callable[[Request], Response]) -> Iterator[Loopback]:
             if not isinstance(sys.exception(), OSError):
                 super().handle_error(request, client_address)
 
-    http = Server(("127.0.0.1", 0), Handler)
+    http = Server(("127.0.0.1", port), Handler)
     server = Loopback(f"http://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
