@@ -21,7 +21,7 @@ from necrocode.engine.runs import RunRecord, begin, follow
 from necrocode.scripted.server import SeenRequest
 from necrocode.states.lifecycle import LIFECYCLE
 from tests.crash import processes, stores
-from tests.crash.scene import Scene, rows_of
+from tests.crash.scene import Effect, Scene, rows_of
 
 TERMINAL_EVENTS = {"completed": "TaskCompleted", "failed": "TaskFailed", "cancelled": "TaskFailed"}
 
@@ -288,13 +288,21 @@ def commands_ran_once(scene: Scene) -> Iterator[str]:
             ran = [int(times) for times in _RAN.findall(output)]
             if any(times != 1 for times in ran):
                 yield f"{effect.name} ({effect.key}) says that it ran {ran} times"
-            if status == "interrupted" and not scene.hurt and started[effect.idempotency_key]:
+            lost = scene.hurt or _was_parked(scene, run.run_id, effect)
+            if status == "interrupted" and not lost and started[effect.idempotency_key]:
                 yield f"{effect.name} ({effect.key}) had been started and was not adopted"
             if status == "exited" and scene.ledger and ran and not started[effect.idempotency_key]:
                 yield f"{effect.name} ({effect.key}) has an exit code and was never started"
             if status in ("stopped", "timeout", "not_started") and not scene.scenario.cancelled:
                 yield f"{effect.name} ({effect.key}) ended as {status}"
     yield from (f"command {key} was started and is no effect of the journal" for key in sorted(started.keys() - known))
+
+
+def _was_parked(scene: Scene, run_id: str, effect: Effect) -> bool:
+    """Whether the run was parked while the command was in doubt: whoever gives a slot back ends what runs there."""
+    assert effect.outcome is not None
+    between = range(effect.intent.seq, effect.outcome.seq)
+    return any(entry.kind == "parked" and entry.seq in between for entry, _ in scene.entries[run_id])
 
 
 def own_folder_is_as_before(scene: Scene) -> Iterator[str]:
