@@ -75,6 +75,12 @@ def command(
     loaded = [each for name in tasks for each in load_tasks(Path(name))]
     if branch is not None and len(loaded) > 1:
         raise InvalidInput("--branch", [Problem("", "names one branch, but there are several tasks")])
+
+    def named(each: LoadedTask) -> TaskContext:
+        return each.task if branch is None else with_branch(each.task, branch)
+
+    # Before anything is opened: what is wrong leaves nothing behind.
+    wanted = [named(each) for each in loaded]
     with (
         opened(
             config_file,
@@ -91,7 +97,7 @@ def command(
     ):
         if next_task:
             loaded = [take(runner, spec, optional=optional)]
-        wanted = [each.task if branch is None else with_branch(each.task, branch) for each in loaded]
+            wanted = [named(loaded[0])]
         for each in loaded:
             for warning in each.warnings:
                 note(f"warning: {warning}")
