@@ -18,12 +18,16 @@ IN_SLOT = ("preparing", "implementing", "testing")
 def recover(ctx: Context, ports: Ports) -> Mapping[str, Json]:
     """Make the slot what the journal says it is, before the handler of the state runs again.
 
-    1. The loan is checked before a file in the slot is touched; a lost one is replaced by a new slot, restored.
+    1. The loan is checked before a file in the slot is touched; a lost one is replaced by a new slot, restored. So is
+       one that a process was giving back when it died: what it had cleaned by then, nobody can tell.
     2. A command in doubt is left to its effect, which adopts it: nothing is restored under it.
     3. Everything else that still runs for this run is killed, and the last snapshot restored.
     """
     if ctx.state not in IN_SLOT:
         return {}
+    if ctx.data.get("slot") is not None and ctx.last_recorded("leaving_tenure") == ctx.data["tenure"]:
+        ctx.amend(give_back(ctx, ports))
+        return _move_house(ctx, ports)
     if not holds(ctx, ports, ctx.data):
         return _move_house(ctx, ports)
     commands = [effect.idempotency_key for effect in ctx.in_doubt() if is_command(effect.note)]
@@ -37,6 +41,9 @@ def recover(ctx: Context, ports: Ports) -> Mapping[str, Json]:
 def park(ctx: Context, ports: Ports, fault: EngineError) -> Mapping[str, Json]:
     """Give the slot back: the last snapshot is safe in the store. A parked run holds nothing."""
     del fault
+    if ctx.data.get("slot") is not None:
+        # Committed with the intent: a slot that was perhaps half cleaned is never worked in again.
+        ctx.observe("slot.leaving", lambda: {"leaving_tenure": ctx.data["tenure"]})
     patch = give_back(ctx, ports)
     # That state is about the slot: when its handler runs again, it must find the data that it found before.
     return {} if ctx.state == "releasing" else patch

@@ -6,12 +6,18 @@ import os
 import signal
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from necrocode.demo.stage import git
 from necrocode.embedded.database import open_services
 from necrocode.pool import loans
+from necrocode.scripted.server import ScriptedServer
+from tests.crash.trial import CrashStage
 from tests.e2e.conftest import Play
-from tests.e2e.stage import EDIT, FINISH, GATE, SOLVE, Finished, Stage
+from tests.e2e.stage import EDIT, FINISH, GATE, KEY, PATIENCE, SOLVE, Finished, Stage, script
 from tests.necrocode.loopback import Request, Response, serve
 
 
@@ -116,3 +122,38 @@ def test_a_deliverer_that_is_killed_in_the_middle_delivers_nothing_twice_and_los
     assert len(in_order) == 5
     said = [body.get("status") or body.get("event_type") or body["type"] for _, _, body in came[:2] + came[3:]]
     assert said == ["diff", "test", "log", "done", "TaskCompleted"]
+
+
+SET_UP = {
+    "setup_commands": ["mkdir -p made && echo x > made/by-set-up.log"],
+    "test_commands": ["test -f made/by-set-up.log && sh check.sh"],
+}
+
+
+@pytest.mark.parametrize("own_folder", [False, True], ids=["a slot of the pool", "the user's own folder"])
+def test_a_slot_that_was_being_given_back_at_a_death_is_not_worked_in_again(tmp_path: Path, own_folder: bool) -> None:
+    """Cleaning it may have taken away what set-up made, or have put a user's own files back already."""
+    stage = CrashStage(tmp_path)
+    stage.make_remote()
+    task, checkout = dict[str, Any](SET_UP), tmp_path / "checkout"
+    if own_folder:
+        git(tmp_path, "clone", "--quiet", str(stage.remote), str(checkout))
+        (checkout / "mine.log").write_text("the user's")
+        task |= {"repo_url": None, "slot_path": str(checkout)}
+    with ScriptedServer(script(*SOLVE, key="another-key-than-the-stage-has")) as server:
+        stage.use(server)
+        died = stage.start_until("intent implementing slot.release", "run", stage.task(**task))
+        assert died.wait(PATIENCE) == -signal.SIGKILL, stage.output.read_text()
+    slot = Path(stage.only_run.data["slot"]["path"])
+    # what a cleaning that is cut off leaves
+    (slot / "made" / "by-set-up.log").unlink()
+    with ScriptedServer(script(*SOLVE, key=KEY)) as server:
+        stage.use(server)
+        done = stage.necrocode("resume", "--all")
+    assert done.code == 0, done.err
+    assert stage.only_run.data["tenure"] == 2
+    assert not stage.lent_slots()
+    assert stage.necrocode("doctor").code == 0
+    if own_folder:
+        assert git(checkout, "status", "--porcelain") == ""
+        assert (checkout / "mine.log").read_text() == "the user's"
