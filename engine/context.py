@@ -244,16 +244,18 @@ class Context:
         """Effects of the present visit that were under way when a process died."""
         return self._visit.open_effects(self.run_id)
 
-    def last_recorded(self, field: str) -> Json | None:
+    def last_recorded(self, field: str, *, effect: str | None = None) -> Json | None:
         """The last value that any outcome of the run gave to ``field`` of its result, whatever the visit; on a replay,
-        the last that it had given by then.
+        the last that it had given by then. ``effect``: only outcomes of that name, so that not all have to be read.
         """
         for made in reversed(self._pending):
-            value = field_of(made.payload, field) if made.kind == "outcome" else None
+            asked = made.kind == "outcome" and effect in (None, made.name)
+            value = field_of(made.payload, field) if asked else None
             if value is not None:
                 return copy.deepcopy(value)
         following = self._steps.get(self._ordinal)
-        return last_recorded(self._claim.journal, self.run_id, field, following.seq if following else None)
+        before = following.seq if following else None
+        return last_recorded(self._claim.journal, self.run_id, field, before, effect)
 
     def check_complete(self) -> None:
         """Raise :class:`NonDeterminismError` if the journal holds effects of this visit that were not asked for."""

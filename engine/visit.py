@@ -119,13 +119,17 @@ def history(journal: Journal, run_id: str, states: Collection[str], before_visit
     return found
 
 
-def last_recorded(journal: Journal, run_id: str, field: str, before: int | None = None) -> Json | None:
-    """The last value that any outcome of the run (with a ``seq`` below ``before``) gave to ``field`` of its result."""
+def last_recorded(
+    journal: Journal, run_id: str, field: str, before: int | None = None, effect: str | None = None
+) -> Json | None:
+    """The last value that an outcome of the run (of ``effect``, with a ``seq`` below ``before``) gave to ``field`` of
+    its result.
+    """
     with journal.database.read() as connection:
         rows = connection.exec_driver_sql(
             f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND kind = 'outcome' AND (? IS NULL OR seq < ?) "
-            "ORDER BY seq DESC",
-            (run_id, before, before),
+            "AND (? IS NULL OR name = ?) ORDER BY seq DESC",
+            (run_id, before, before, effect, effect),
         )
         for row in rows:
             value = field_of(_payload(connection, Entry(*row)), field)

@@ -25,7 +25,10 @@ def recover(ctx: Context, ports: Ports) -> Mapping[str, Json]:
     """
     if ctx.state not in IN_SLOT:
         return {}
-    if ctx.data.get("slot") is not None and ctx.last_recorded("leaving_tenure") == ctx.data["tenure"]:
+    if (
+        ctx.data.get("slot") is not None
+        and ctx.last_recorded("leaving_tenure", effect="slot.leaving") == ctx.data["tenure"]
+    ):
         ctx.amend(give_back(ctx, ports))
         return _move_house(ctx, ports)
     if not holds(ctx, ports, ctx.data):

@@ -26,7 +26,7 @@ from necrocode.engine.identity import ProcessIdentity
 _TRASH = ".trash-"
 
 ABANDONED = timedelta(minutes=10)
-"""A draft, or a folder that says nobody's name, is a dead process's after this: it is there for milliseconds."""
+"""A folder that says nobody's name is a dead process's after this: it is so for milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ def litter(commands_dir: Path) -> list[Path]:
 def clear_litter(commands_dir: Path) -> None:
     """Remove :func:`litter`."""
     for path in litter(commands_dir):
-        _remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove_tree(path)
 
 
 def folder_name(command_id: str) -> str:
