@@ -59,7 +59,7 @@ def wire(
     from necrocode.pool.folders import LocalFolders
     from necrocode.states.ports import Ports
 
-    commands = commands_of(home, config, credentials)
+    commands = commands_of(home, config, credentials, fence)
     llm = OpenAIChat(
         model=config.llm_model,
         api_key=lambda: credentials.llm_api_key,
@@ -99,7 +99,9 @@ def wire(
     return Wired(ports, close)
 
 
-def commands_of(home: Home, config: RunnerConfig, credentials: LoadedCredentials) -> SupervisedCommands:
+def commands_of(
+    home: Home, config: RunnerConfig, credentials: LoadedCredentials, fence: Callable[[], None] = lambda: None
+) -> SupervisedCommands:
     """The command runner of this home."""
     from necrocode.commands.runner import SupervisedCommands
     from necrocode.git.layout import readable_for
@@ -110,6 +112,7 @@ def commands_of(home: Home, config: RunnerConfig, credentials: LoadedCredentials
         mask=credentials.mask,
         secret_names=credentials.secret_names,
         read_only_paths=readable_for,
+        fence=fence,
     )
 
 

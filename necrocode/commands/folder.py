@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,7 +13,7 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,12 +22,14 @@ from typing import Any, Literal
 
 from necrocode.commands.files import VERSION, take_claim
 from necrocode.commands.leftovers import kill_command
+from necrocode.engine.errors import Superseded
 from necrocode.engine.identity import ProcessIdentity
 
 _TRASH = ".trash-"
+_DRAFT = ".new-"
 
 ABANDONED = timedelta(minutes=10)
-"""A folder that says nobody's name is a dead process's after this: it is so for milliseconds."""
+"""A folder that is still being made is a dead process's after this: it takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +87,57 @@ class CommandFolder:
 
     # -- before the start --
 
-    def make(self) -> None:
-        """Create the folder, readable to its owner only."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def write_request(self, request: Mapping[str, Any], *, home: bool = False) -> None:
+        """What the keeper is to run, and an empty ``home`` for it if one is wanted; nothing if the folder is there.
 
-    def write_request(self, request: Mapping[str, Any]) -> None:
-        """What the keeper is to run; complete before any keeper sees it."""
-        draft = self.path / f".request-{uuid.uuid4().hex}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"version": VERSION, **request}, file)
-        draft.rename(self.path / "request.json")
+        Raises :class:`Superseded` if whoever drives the run now has cleared it away meanwhile.
+        """
+
+        def fill(draft: Path) -> None:
+            if home:
+                (draft / "home").mkdir(mode=0o700)
+            descriptor = os.open(draft / "request.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump({"version": VERSION, **request}, file)
+
+        self._appear(str(request["run_id"]), fill)
 
     def take_claim(self, by: str, *, run_id: str, command_id: str) -> bool:
         """Make sure that no keeper will ever start it; False if somebody else has the claim already."""
         content: dict[str, Any] = {"version": VERSION, "by": by, "run_id": run_id, "command_id": command_id}
         content["process"] = ProcessIdentity.current().to_json()
-        self.make()
-        descriptor = take_claim(str(self.path), content)
-        if descriptor is None:
+
+        def claim(folder: Path) -> bool:
+            descriptor = take_claim(str(folder), content)
+            if descriptor is not None:
+                os.close(descriptor)
+            return descriptor is not None
+
+        while True:
+            try:
+                return claim(self.path)
+            except FileNotFoundError:
+                if self._appear(run_id, claim):
+                    return True
+
+    def _appear(self, run_id: str, fill: Callable[[Path], object]) -> bool:
+        """Make the folder, readable to its owner only, with what ``fill`` writes; False if there is one already.
+
+        It is there with all of it or not at all, and until then its name says whose it is: a death leaves nothing that
+        the run's clearing up does not find.
+        """
+        draft = self.path.with_name(f"{_DRAFT}{folder_name(run_id)}-{uuid.uuid4().hex}")
+        draft.mkdir(mode=0o700)
+        try:
+            fill(draft)
+            draft.rename(self.path)
+        except FileNotFoundError as error:
+            raise Superseded(f"run {run_id} was settled by another process") from error
+        except OSError as error:
+            _remove_tree(draft)
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
             return False
-        os.close(descriptor)
         return True
 
     # -- what is known --
@@ -263,15 +296,20 @@ def runs_with_commands(commands_dir: Path) -> list[str]:
     return sorted({owner[0] for owner in owners if owner is not None})
 
 
+def clear_drafts(commands_dir: Path, run_id: str) -> None:
+    """Remove the folders that dying processes of a run were making."""
+    for path in commands_dir.glob(f"{_DRAFT}{folder_name(run_id)}-*"):
+        _remove_tree(path)
+
+
 def litter(commands_dir: Path) -> list[Path]:
-    """What dying processes left that belongs to no run: removals half done, and folders of nobody."""
+    """What dying processes left that belongs to no run: removals half done, and folders that never came to be."""
     before = time.time() - ABANDONED.total_seconds()
     found = []
     for path in sorted(commands_dir.iterdir()):
-        nobodys = path.is_dir() and path.name[0] != "." and CommandFolder(path, "").owner() is None
         # another process may be clearing up, too
         with suppress(FileNotFoundError):
-            if path.name.startswith(_TRASH) or (nobodys and path.lstat().st_mtime < before):
+            if path.name.startswith(_TRASH) or (path.name.startswith(_DRAFT) and path.lstat().st_mtime < before):
                 found.append(path)
     return found
 

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from necrocode.commands.environment import clean_environment, marks
-from necrocode.commands.folder import CommandFolder, Ending, clear_litter, runs_with_commands
+from necrocode.commands.folder import (
+    CommandFolder,
+    Ending,
+    clear_drafts,
+    clear_litter,
+    runs_with_commands,
+)
 from necrocode.commands.leftovers import commands_with_processes, kill_command
 from necrocode.commands.link import SupervisorLink
 from necrocode.commands.output import present
@@ -42,7 +48,8 @@ class SupervisedCommands:
     environment variables hold one; ``secret_names`` are variables that are never passed on. ``hidden`` is what no
     tool may uncover in the sandbox (default: the parent of ``commands_dir``, necrocode's home), ``read_only_paths``
     gives what a slot needs readable besides itself, such as the object cache that its alternates name.
-    ``patience`` is how long a keeper may take to stop its command before both are killed.
+    ``patience`` is how long a keeper may take to stop its command before both are killed. ``fence``: raises
+    ``Superseded`` if another process drives the run by now; asked before anything is started, declared lost or killed.
 
     Safe between threads. :meth:`close` it, or use it as a context manager.
     """
@@ -57,6 +64,7 @@ class SupervisedCommands:
         hidden: Sequence[Path] | None = None,
         read_only_paths: Callable[[Path], Sequence[Path]] = lambda _slot: (),
         patience: timedelta = timedelta(seconds=15),
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
         self._dir = Path(commands_dir).absolute()
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,6 +75,7 @@ class SupervisedCommands:
         self._hidden = [self._dir.parent] if hidden is None else list(hidden)
         self._read_only_paths = read_only_paths
         self._patience = patience
+        self._fence = fence
         self._link = SupervisorLink(self._dir)
 
     # -- around the port --
@@ -111,12 +120,13 @@ class SupervisedCommands:
         folder = self._folder(spec.command_id)
         with self._explained():
             if folder.claim() is None:
+                self._fence()
                 request = self._request(spec, folder)
                 if isinstance(request, str):
                     # nobody may take it up later either
                     folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id)
                     return self._result("not_started", problem=request)
-                folder.write_request(request)
+                folder.write_request(request, home=request["sandbox"] == "none")
                 self._start(folder, spec, stop)
             return self._settle(folder, spec, stop, if_never_started="stopped")
 
@@ -130,6 +140,7 @@ class SupervisedCommands:
     def reap(self, run_id: str, *, keep: Sequence[str] = ()) -> int:
         """Kill what still runs for ``run_id`` and forget its files, but for the commands in ``keep``. See the port."""
         killed: set[str] = set()
+        self._fence()
         with self._explained():
             for folder in CommandFolder.all_in(self._dir, self._scope):
                 owner = folder.owner()
@@ -141,6 +152,7 @@ class SupervisedCommands:
             for command_id, of_run in commands_with_processes(self._scope).items():
                 if of_run == run_id and command_id not in keep and kill_command(command_id, self._scope, None):
                     killed.add(command_id)
+            clear_drafts(self._dir, run_id)
             clear_litter(self._dir)
         return len(killed)
 
@@ -227,12 +239,7 @@ class SupervisedCommands:
             return "the command holds a NUL character"
         confined = report.kind == "bubblewrap"
         bash = shell(os.environ)
-        folder.make()
-        if confined:
-            home = self._bubblewrap.home
-        else:
-            home = str(folder.path / "home")
-            Path(home).mkdir(mode=0o700, exist_ok=True)
+        home = self._bubblewrap.home if confined else str(folder.path / "home")
         environment = clean_environment(
             spec,
             source=os.environ,
@@ -278,6 +285,7 @@ class SupervisedCommands:
                 return
             _refuse_settled(folder, spec)
         error = folder.error()
+        self._fence()
         if folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id):
             trouble = error and disk_trouble(self._dir, error)
             if trouble:
@@ -307,6 +315,7 @@ class SupervisedCommands:
                 return self._ended(ending)
             claim = folder.claim()
             if claim is None:
+                self._fence()
                 if folder.take_claim("recovery", run_id=spec.run_id, command_id=spec.command_id):
                     return self._result(if_never_started)
                 continue

@@ -14,8 +14,9 @@
 
 ``python mortal.py --nursery`` imports what the command would import, and then forks a process for each line of its
 stdin: most of a short life would be imports. A line is a JSON object, and so is the answer to it:
-``{"arguments", "environment", "folder", "out", "err"}`` → ``{"pid"}``, ``{"reap": PID}`` → ``{"code"}``. When its stdin
-ends, the processes that were not reaped are killed.
+``{"mortal", "arguments", "environment", "folder", "out", "err"}`` → ``{"pid"}``, ``{"reap": PID}`` → ``{"code"}``. One
+that is not mortal is given the command's own arguments, and nothing looks on. When its stdin ends, the processes that
+were not reaped are killed.
 
 Nothing of necrocode's is changed for it: file and process seams are Python's audit events, those of the databases are
 SQLite's trace of statements. NOTE gets one JSON line: where it died, or the counts at the end. Standard library only,
@@ -197,11 +198,16 @@ def live(note: str, point: str, number: str, *arguments: str) -> None:
     # the standard library's own door, which necrocode's connections come through as everybody's do
     sqlite3.dbapi2.connect = sqlite3.connect = traced  # type: ignore[assignment]
     sys.addaudithook(hook)
-    sys.argv = ["necrocode", *arguments]
     try:
-        runpy.run_module("necrocode", run_name="__main__")
+        run(*arguments)
     finally:
         death.ended()
+
+
+def run(*arguments: str) -> None:
+    """Run the command."""
+    sys.argv = ["necrocode", *arguments]
+    runpy.run_module("necrocode", run_name="__main__")
 
 
 def nurse() -> None:
@@ -219,7 +225,7 @@ def nurse() -> None:
             pid = os.fork()
             if pid == 0:
                 _begin(asked)
-                return live(*asked["arguments"])
+                return (live if asked["mortal"] else run)(*asked["arguments"])
             living.add(pid)
             answer = {"pid": pid}
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,13 @@ class Process(Protocol):
 class Birth:
     """How a process begins: a session of its own, stdin empty, output appended to files."""
 
-    #: Of ``mortal.py``.
+    #: Of ``mortal.py``, or of the command itself.
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     out: Path
     err: Path
+    mortal: bool = True
 
 
 Start: TypeAlias = Callable[[Birth], Process]
@@ -75,9 +77,10 @@ def _interpreter(script: Sequence[str | Path], birth: Birth) -> Process:
 
 
 class Nursery:
-    """Forks processes, one caller at a time; a context manager. What still lives at its end is killed."""
+    """Forks processes; a context manager. What still lives at its end is killed. Safe between threads."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ}
         self._process = subprocess.Popen(
             [sys.executable, str(MORTAL), "--nursery"],
@@ -100,6 +103,7 @@ class Nursery:
     def start(self, birth: Birth) -> Process:
         """Fork a process."""
         asked = {
+            "mortal": birth.mortal,
             "arguments": list(birth.arguments),
             "environment": dict(birth.environment),
             "folder": str(birth.folder),
@@ -112,9 +116,10 @@ class Nursery:
         """One line, and the answer to it. Raises ``RuntimeError`` if the nursery has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the nursery ended with exit code {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)

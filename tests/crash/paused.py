@@ -12,24 +12,17 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.crash.nursery import MORTAL
+from tests.e2e.commands import Command, Forked
 from tests.e2e.stage import Finished, Stage
 
 
 @contextmanager
-def paused(stage: Stage, point: str, *arguments: str | Path, **env: str) -> Iterator[subprocess.Popen[str]]:
+def paused(stage: Stage, point: str, *arguments: str | Path, **env: str) -> Iterator[Command]:
     """The command, stopped at ``point`` (``ENTRY/SEAM``, see :mod:`tests.crash.mortal`); it is killed in the end."""
     (stage.root / "user").mkdir(exist_ok=True)
     note = stage.root / "pause.json"
-    process = subprocess.Popen(
-        [sys.executable, str(MORTAL), str(note), "stop", point, *map(str, arguments)],
-        cwd=stage.root,
-        env=stage.env(**env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    stopping = [str(note), "stop", point, *map(str, arguments)]
+    process = Forked(stopping, stage.env(**env), stage.root, mortal=True)
     try:
         stage.wait_until(lambda: is_stopped(process), process)
         yield process
@@ -38,12 +31,12 @@ def paused(stage: Stage, point: str, *arguments: str | Path, **env: str) -> Iter
         process.communicate()
 
 
-def is_stopped(process: subprocess.Popen[str]) -> bool:
+def is_stopped(process: Command) -> bool:
     """Whether it has been stopped by a signal."""
     return Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
 
 
-def stop(stage: Stage, process: subprocess.Popen[str]) -> None:
+def stop(stage: Stage, process: Command) -> None:
     """Stop it wherever it is, but not in the middle of a transaction, which would keep everybody from writing."""
     while True:
         os.kill(process.pid, signal.SIGSTOP)
@@ -57,7 +50,7 @@ def stop(stage: Stage, process: subprocess.Popen[str]) -> None:
             os.kill(process.pid, signal.SIGCONT)
 
 
-def wake(stage: Stage, process: subprocess.Popen[str]) -> Finished:
+def wake(stage: Stage, process: Command) -> Finished:
     """Let it go on, to its end."""
     os.kill(process.pid, signal.SIGCONT)
     return stage.finish(process)

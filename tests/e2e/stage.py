@@ -22,6 +22,7 @@ from necrocode.engine.journal import Journal
 from necrocode.engine.runs import RunRecord
 from necrocode.pool import loans
 from necrocode.scripted.server import ScriptedServer
+from tests.e2e.commands import Command, Forked
 
 KEY = "key-of-the-scripted-model"
 
@@ -76,6 +77,8 @@ class Stage:
     environment: dict[str, str] = field(default_factory=dict)
     #: What the command's own words come after.
     prefix: tuple[str, ...] = ()
+    #: Whether each command gets an interpreter of its own, as a user's would.
+    afresh: bool = False
 
     @property
     def home(self) -> Path:
@@ -139,9 +142,11 @@ class Stage:
             **more,
         }
 
-    def start(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
-        """Start the real command; its output is piped."""
+    def start(self, *arguments: str | Path, **env: str) -> Command:
+        """Start the real command; its output is kept."""
         (self.root / "user").mkdir(exist_ok=True)
+        if not (self.prefix or self.afresh):
+            return Forked([*map(str, arguments)], self.env(**env), self.root)
         return subprocess.Popen(
             [*self.prefix, sys.executable, "-m", "necrocode", *map(str, arguments)],
             cwd=self.root,
@@ -156,7 +161,7 @@ class Stage:
         """Run the real command to its end. It may print a traceback only where it was asked to."""
         return self.finish(self.start(*arguments, **env), debug="--debug" in arguments)
 
-    def finish(self, process: subprocess.Popen[str], *, timeout: float = 120.0, debug: bool = False) -> Finished:
+    def finish(self, process: Command, *, timeout: float = 120.0, debug: bool = False) -> Finished:
         """Wait for the end of a command that was started."""
         try:
             out, err = process.communicate(timeout=timeout)
@@ -224,7 +229,7 @@ class Stage:
 
     # --- stopping a run in the middle ---
 
-    def wait_until(self, condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    def wait_until(self, condition: Callable[[], bool], process: Command | None = None) -> None:
         """Wait for something to become true; fails if it does not, or if ``process`` ends before."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
@@ -233,7 +238,7 @@ class Stage:
             assert time.monotonic() < deadline, "it never became true"
             time.sleep(0.1)
 
-    def start_gated(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
+    def start_gated(self, *arguments: str | Path, **env: str) -> Command:
         """Start a run whose test command is :data:`GATE`; returns once it waits there."""
         before = {run.run_id for run in self.runs() if run.state == "testing"}
         process = self.start(*arguments, **env)

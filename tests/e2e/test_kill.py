@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.crash import processes
 from tests.crash.plans import Death, Plan
 from tests.crash.scenarios import SUCCESS
 from tests.crash.trial import attempt
+from tests.e2e.commands import Command
 from tests.e2e.conftest import Play
 from tests.e2e.stage import EDIT, FINISH, SOLVE, Stage, calls
 
@@ -28,7 +28,7 @@ def command_runs(stage: Stage) -> bool:
     return any(path.stat().st_size for path in (stage.home / "repos").glob("*/slots/*/work/effects.txt"))
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Command) -> None:
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL

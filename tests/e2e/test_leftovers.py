@@ -15,10 +15,12 @@ import pytest
 
 from necrocode.demo.stage import git
 from tests.crash import processes
+from tests.crash.paused import paused
 from tests.e2e.conftest import Play
 from tests.e2e.stage import BRANCH, SOLVE, Stage, calls
 from tests.necrocode.commands.driving import processes_of, runner_process, spec
 
+UNBORN = ".new-unborn"
 DAEMON = "(setsid sleep 301 >/dev/null 2>&1 &); echo x >> effects.txt; sleep 302"
 
 
@@ -139,21 +141,20 @@ def test_commands_of_a_run_that_is_over_are_ended_and_forgotten(stage: Stage, pl
 def test_what_belongs_to_no_run_is_removed_once_it_is_certainly_nobodys(stage: Stage) -> None:
     assert stage.necrocode("doctor").code == 0
     commands = stage.home / "commands"
-    for name in (".trash-1", "unborn", "being-born"):
+    for name in (".trash-1", UNBORN, ".new-being-born"):
         (commands / name).mkdir()
     (commands / ".trash-1" / "output").write_text("x")
-    (commands / "unborn" / ".request-1").write_text("{")
-    for name in ("unborn",):
-        os.utime(commands / name, (0, 0))
-    left = {".trash-1", "unborn"}
+    (commands / UNBORN / "request.json").write_text("{")
+    os.utime(commands / UNBORN, (0, 0))
+    left = {".trash-1", UNBORN}
 
     looked = stage.necrocode("doctor")
     assert looked.code == 3
-    assert all(name in looked.out for name in left) and "being-born" not in looked.out
+    assert all(name in looked.out for name in left) and ".new-being-born" not in looked.out
     assert left < {path.name for path in commands.iterdir()}
     assert stage.necrocode("doctor", "--fix").code == 0
     assert not left & {path.name for path in commands.iterdir()}
-    assert (commands / "being-born").is_dir()
+    assert (commands / ".new-being-born").is_dir()
     assert stage.necrocode("doctor").code == 0
 
 
@@ -179,4 +180,17 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert list(stage.lent_slots().values()) == ["nobody"]
     assert stage.necrocode("doctor", "--fix").code == 0
     assert stage.lent_slots() == {}
+    assert stage.necrocode("doctor").code == 0
+
+
+@pytest.mark.parametrize("seam", ["mkdir", "open", "rename"])
+def test_a_command_that_was_being_made_leaves_nothing_of_a_run_that_is_cancelled(
+    stage: Stage, play: Play, seam: str
+) -> None:
+    """Whose the folder is must be known from its first moment."""
+    play(calls(("bash", {"command": "true"})), *SOLVE)
+    with paused(stage, f"intent implementing tool.bash/{seam}", "run", stage.task()) as process:
+        process.kill()
+    assert stage.necrocode("cancel", stage.only_run.run_id).code == 0
+    assert not [path.name for path in (stage.home / "commands").iterdir() if path.is_dir()]
     assert stage.necrocode("doctor").code == 0
