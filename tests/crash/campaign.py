@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -106,6 +107,9 @@ def _work_quietly(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
     logging.disable(logging.CRITICAL)
+    # What is imported lives as long as the worker does: to look through it again and again is a tenth of the time.
+    gc.freeze()
+    gc.set_threshold(30_000, 50, 100)
 
 
 @contextmanager

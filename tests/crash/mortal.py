@@ -10,6 +10,8 @@
   made, written, renamed or removed, a process started, a connection made);
 - ``stop``: not its end: SIGSTOP. NUMBER is ``ENTRY/SEAM``, such as ``intent pushing git.push/spawn``: at the first
   such seam after the commit of such an entry;
+- ``fail``: not its end either: from the first such seam on, what is done to that place fails with an I/O error (EIO).
+  NUMBER is as for ``stop``, but ``SEAM`` is a part of the place's name;
 - ``never``: count only.
 
 ``python mortal.py --nursery`` imports what the command would import, and then forks a process for each line of its
@@ -25,6 +27,7 @@ and started by its path, so that nothing is imported that the command itself wou
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import json
@@ -122,7 +125,7 @@ class Death:
     def _commit(self, entry: str) -> None:
         self._commits += 1
         self._entry = entry
-        if self._point == "stop":
+        if self._point in ("stop", "fail"):
             self._stopping = self._stopping or self._stop_entry in entry
         if self._point.endswith("-named"):
             found = self._name in entry.split(", ")
@@ -140,7 +143,9 @@ class Death:
         self._seams += 1
         if self._point == "seam" and self._seams == self._number:
             self._die(f"seam {what}", detail)
-        if self._stopping and f"{what} {detail}".startswith(self._stop_seam):
+        if self._point == "fail" and self._stopping and self._stop_seam in detail:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), detail)
+        if self._point == "stop" and self._stopping and f"{what} {detail}".startswith(self._stop_seam):
             self._stopping, self._point = False, "never"
             self._stop(f"stop {what}", detail)
 
