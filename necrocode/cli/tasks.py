@@ -100,19 +100,19 @@ def list_command(spec: str | None, as_json: bool, config_file: Path | None, home
 @command.command("move")
 @click.argument("spec")
 @click.argument("task")
-@click.argument("state", type=click.Choice(["ready", "blocked", "done", "failed"]))
+@click.argument("state", type=click.Choice(["ready", "done", "failed"]))
 @common
 def move_command(spec: str, task: str, state: Any, config_file: Path | None, home: Path | None) -> None:
     """Give a task another state by hand, such as ready for one that failed."""
     from necrocode.errors import InvalidInput, NotFound, Problem
-    from necrocode.registry.tasksets import IllegalMove
+    from necrocode.registry.tasksets import IllegalTransition
 
     with opened(config_file, home) as runner:
         registry = registry_of_tasks(runner)
         check_spec(registry, spec)
         try:
             registry.move(spec, task, state)
-        except (IllegalMove, NotFound) as error:
+        except (IllegalTransition, NotFound) as error:
             raise InvalidInput("the move", [Problem("", str(error))]) from None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
-from necrocode.errors import InvalidInput, Problem
+from necrocode.errors import InvalidInput
+from necrocode.registry.tasksets import problems
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$")]
 """A task's or a set's name: one line that does not end in a space."""
@@ -34,6 +35,8 @@ class TaskDefinition(BaseModel):
     #: For people and choosers; the order of the set counts otherwise.
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000), BeforeValidator(no_bool)] = 0
     is_optional: StrictBool = False
+    #: Only holds others together: done by itself once they are.
+    is_group: StrictBool = False
     metadata: dict[str, Any] = {}
 
 
@@ -43,44 +46,6 @@ class InvalidTaskSet(InvalidInput):
 
 def check_set(spec_name: str, definitions: Sequence[TaskDefinition]) -> None:
     """Raises :class:`InvalidTaskSet` with everything that is wrong; a cycle is named task by task."""
-    known = {definition.id for definition in definitions}
-    problems = []
-    seen: set[str] = set()
-    for number, definition in enumerate(definitions):
-        if definition.id in seen:
-            problems.append(Problem(f"tasks[{number}].id", f"{definition.id!r} is there twice"))
-        seen.add(definition.id)
-        problems += [
-            Problem(f"tasks[{number}].dependencies", f"there is no task {name!r} in the set")
-            for name in definition.dependencies
-            if name not in known
-        ]
-    cycle = find_cycle({definition.id: definition.dependencies for definition in definitions})
-    if cycle:
-        problems.append(Problem("tasks", f"dependencies go round in a circle: {' → '.join(cycle)}"))
-    if problems:
-        raise InvalidTaskSet(f"the task set {spec_name!r}", problems)
-
-
-def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> list[str]:
-    """A cycle among ``dependencies``, its first name again at its end; empty if there is none."""
-    settled: set[str] = set()
-    for start in dependencies:
-        # depth first, without recursion: a set may be a chain of thousands
-        path: list[str] = []
-        on_path: set[str] = set()
-        stack: list[tuple[str, bool]] = [(start, False)]
-        while stack:
-            name, left = stack.pop()
-            if left:
-                path.pop()
-                on_path.discard(name)
-                settled.add(name)
-            elif name in on_path:
-                return [*path[path.index(name) :], name]
-            elif name not in settled:
-                path.append(name)
-                on_path.add(name)
-                stack.append((name, True))
-                stack += [(after, False) for after in reversed(dependencies.get(name, ()))]
-    return []
+    found = problems(definitions)
+    if found:
+        raise InvalidTaskSet(f"the task set {spec_name!r}", found)

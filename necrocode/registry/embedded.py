@@ -18,8 +18,9 @@ from necrocode.engine.errors import EnvironmentFault
 from necrocode.errors import KeyReused, NotFound
 from necrocode.registry.embedded_sets import check_version
 from necrocode.registry.listing import event_of, task_of
-from necrocode.registry.progress import check_transition, dependents, settle
+from necrocode.registry.progress import dependents, settle, unfinished
 from necrocode.registry.records import TaskEvent, TaskRecord
+from necrocode.registry.tasksets import check_transition
 from necrocode.states.ports import Artifact
 
 
@@ -48,8 +49,9 @@ class EmbeddedRegistry:
     ) -> None:
         """Give the task a status; the task is made if it is new. Raises :class:`EnvironmentFault` for an old epoch.
 
-        A task of a task set goes only where :data:`necrocode.registry.progress.FOLLOWS` says, else
-        :class:`IllegalTransition` is raised; when it becomes done, those that only it blocked become ready.
+        A task of a task set goes only where :data:`necrocode.registry.tasksets.FOLLOWS` says, else
+        :class:`~necrocode.registry.tasksets.IllegalTransition` is raised, unless a run says how it ended; when it
+        becomes done, those that only it blocked become ready.
         ``expected``: the version of the task that is changed, else :class:`VersionConflict`.
         """
         run_id, when = _run_id(metadata), to_microseconds(at)
@@ -72,8 +74,9 @@ class EmbeddedRegistry:
             check_version(f"task {task_id!r}", expected, 0 if now is None else now.version)
             if now is not None and _is_late(now, run_id, status, when):
                 return
-            if now is not None and now.definition is not None:
-                check_transition(connection, spec_name, task_id, now.status, status)
+            a_fact = run_id and status in ("done", "failed")
+            if now is not None and now.definition is not None and not a_fact:
+                check_transition(task_id, now.status, status, unfinished(connection, spec_name, task_id))
             new = insert(tasks).values(created_at=when, updated_at=when, **row)
             changed = {name: new.excluded[name] for name in ("status", "metadata", "run_id", "epoch", "updated_at")}
             counted = {**changed, "version": tasks.c.version + 1}

@@ -27,7 +27,16 @@ from necrocode.registry.taskset_file import (
     raw_artifact,
     stamp,
 )
-from necrocode.registry.tasksets import SetTask, TaskSet, TaskState, check_move, is_free, problems, settled
+from necrocode.registry.tasksets import (
+    SetTask,
+    TaskSet,
+    TaskState,
+    check_transition,
+    is_free,
+    problems,
+    settled,
+    state_of_merged,
+)
 from necrocode.states.ports import Artifact
 
 
@@ -196,7 +205,7 @@ class FileRegistry:
                 raw |= {
                     "title": task.title,
                     "description": task.description,
-                    "state": _merged(raw["state"] if known else None, task),
+                    "state": state_of_merged(raw["state"] if known else None, task),
                     "dependencies": list(task.dependencies),
                     "required_skill": task.required_skill,
                     "priority": task.priority,
@@ -215,12 +224,11 @@ class FileRegistry:
 
     def move(self, spec_name: str, task_id: str, to: TaskState) -> None:
         """Give a task another state by hand. Raises :class:`NotFound` and
-        :class:`~necrocode.registry.tasksets.IllegalMove`."""
+        :class:`~necrocode.registry.tasksets.IllegalTransition`."""
         with self._held(spec_name) as (document, save):
             raw, task = _found(document, task_id)
-            check_move(task, to)
-            if to == "ready" and not is_free(task, {each.id: each for each in document.tasks}):
-                to = "blocked"
+            done = {each.id for each in document.tasks if each.state == "done"}
+            check_transition(task.id, task.state, to, [each for each in task.dependencies if each not in done])
             raw["state"] = to
             ours(raw).pop("claim", None)
             stamp(raw, "updated_at", datetime.now(UTC))
@@ -253,8 +261,6 @@ class FileRegistry:
             free = task.state == "ready" and is_free(task, by_id) if before is None else task.state == "running"
             if not free or (before is not None and self.claim_of(task) != before):
                 return False
-            if before is None:
-                check_move(task, "running")
             raw["state"] = "running"
             ours(raw)["claim"] = {
                 "home": mine.home,
@@ -321,17 +327,6 @@ def _task_set(document: TasksetDocument, spec_name: str) -> TaskSet:
         document.raw.get("metadata") or {},
         version if isinstance(version, int) else 1,
     )
-
-
-def _merged(state: TaskState | None, coming: SetTask) -> TaskState:
-    if state == "running":
-        return state
-    if coming.state == "done":
-        return "done"
-    if state in ("done", "failed") and not coming.is_group:
-        return state
-    # Whether it is ready is seen once all are there.
-    return "blocked"
 
 
 def _settle(document: TasksetDocument, at: datetime) -> list[str]:

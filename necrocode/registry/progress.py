@@ -1,47 +1,15 @@
-"""The progress of a task: its states, which may follow which, and what a finished task makes possible."""
+"""The progress of the embedded registry's tasks: what each waits for, and what a finished one makes possible."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+import json
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from necrocode.embedded.schema import task_dependencies, task_events, tasks
 from necrocode.engine.canonical import canonical
-from necrocode.engine.errors import EnvironmentFault
-
-TaskState: TypeAlias = Literal["ready", "running", "blocked", "done", "failed"]
-STATES: tuple[TaskState, ...] = get_args(TaskState)
-
-FOLLOWS: dict[str, frozenset[str]] = {
-    "blocked": frozenset(),
-    "ready": frozenset({"running", "failed"}),
-    "running": frozenset({"done", "failed", "ready"}),
-    "failed": frozenset({"ready", "running"}),
-    "done": frozenset({"ready", "running"}),
-}
-"""What somebody may make of a task in each state. Between ``blocked`` and ``ready`` it goes by its dependencies alone.
-
-A run that could not begin makes a ready task ``failed``; ``done`` and ``failed`` ones can be asked for again.
-"""
-
-
-class IllegalTransition(EnvironmentFault):
-    """A task of a task set cannot go from its state to that one."""
-
-    stop_reason = "illegal_transition"
-
-
-def check_transition(connection: Connection, spec_name: str, task_id: str, old: str, new: str) -> None:
-    """Raises :class:`IllegalTransition`, naming what the task waits for or what may follow."""
-    if old == new or new in FOLLOWS.get(old, STATES):
-        return
-    if old == "blocked":
-        names = ", ".join(repr(name) for name in unfinished(connection, spec_name, task_id))
-        raise IllegalTransition(f"task {task_id!r} is blocked until {names} is done: it cannot become {new}")
-    may = " or ".join(sorted(FOLLOWS.get(old, STATES)))
-    raise IllegalTransition(f"task {task_id!r} is {old} and cannot become {new}: only {may}")
+from necrocode.registry.tasksets import state_by_dependencies
 
 
 def unfinished(connection: Connection, spec_name: str, task_id: str) -> list[str]:
@@ -64,15 +32,21 @@ def dependents(connection: Connection, spec_name: str, task_id: str) -> list[str
 def settle(connection: Connection, spec_name: str, task_ids: list[str], when: int) -> list[str]:
     """Make each of these tasks ``ready`` or ``blocked``, as its dependencies are; returns those that changed.
 
-    Those that are neither stay as they are. Each change is an event. ``when``: microseconds.
+    A group whose dependencies are all done becomes ``done``, which may free others in turn. Those in another state stay
+    as they are. Each change is an event. ``when``: microseconds.
     """
-    changed = []
-    for task_id in task_ids:
+    changed, to_look_at = [], [*task_ids]
+    while to_look_at:
+        task_id = to_look_at.pop()
         row = connection.execute(
-            select(tasks.c.status, tasks.c.version).where(tasks.c.spec_name == spec_name, tasks.c.task_id == task_id)
+            select(tasks.c.status, tasks.c.version, tasks.c.definition).where(
+                tasks.c.spec_name == spec_name, tasks.c.task_id == task_id
+            )
         ).one()
-        state = "blocked" if unfinished(connection, spec_name, task_id) else "ready"
-        if row.status not in ("ready", "blocked") or row.status == state:
+        is_group = row.definition is not None and json.loads(row.definition).get("is_group", False)
+        free = not unfinished(connection, spec_name, task_id)
+        state = state_by_dependencies(row.status, free=free, is_group=is_group)
+        if row.status == state:
             continue
         connection.execute(
             update(tasks)
@@ -84,11 +58,13 @@ def settle(connection: Connection, spec_name: str, task_ids: list[str], when: in
                 idempotency_key=f"registry/{spec_name}/{task_id}/{row.version + 1}",
                 spec_name=spec_name,
                 task_id=task_id,
-                event_type="TaskReady" if state == "ready" else "TaskBlocked",
+                event_type=f"Task{state.capitalize()}",
                 data=canonical({}),
                 epoch=0,
                 at=when,
             )
         )
         changed.append(task_id)
+        if state == "done":
+            to_look_at += dependents(connection, spec_name, task_id)
     return changed

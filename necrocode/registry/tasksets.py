@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
+from necrocode.engine.errors import EnvironmentFault
 from necrocode.errors import Problem
 
 TaskState: TypeAlias = Literal["ready", "running", "blocked", "done", "failed"]
 STATES: tuple[TaskState, ...] = get_args(TaskState)
 
-MOVES: Mapping[TaskState, tuple[TaskState, ...]] = {
-    "blocked": ("ready", "done"),
-    "ready": ("running", "blocked", "done", "failed"),
+FOLLOWS: Mapping[str, tuple[TaskState, ...]] = {
+    "blocked": ("done",),
+    "ready": ("running", "done", "failed"),
     "running": ("ready", "done", "failed"),
     "failed": ("ready", "running", "done"),
     "done": ("ready", "running"),
 }
-"""Where a task may be moved to from each state. What a run reports of itself is a fact and is not asked of this."""
+"""What somebody may make of a task in each state. Between ``blocked`` and ``ready`` it goes by its dependencies alone.
+
+A run that could not begin makes a ready task ``failed``; what was done by other means can be called ``done``. That a
+run has ended is a fact, and is not asked of this.
+"""
+
+
+class IllegalTransition(EnvironmentFault):
+    """A task of a task set cannot go from its state to that one."""
+
+    stop_reason = "illegal_transition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +64,17 @@ class TaskSet:
     version: int = 1
 
 
-class IllegalMove(ValueError):
-    """A task cannot be moved to that state from the one it is in."""
+class Dependent(Protocol):
+    """A task, as far as its place among others goes."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def dependencies(self) -> Sequence[str]: ...
 
 
-def problems(tasks: Sequence[SetTask]) -> list[Problem]:
+def problems(tasks: Sequence[Dependent]) -> list[Problem]:
     """What keeps ``tasks`` from being a task set; fields are such as ``tasks[2].dependencies``.
 
     An id that is there twice, a dependency that is no task of the set, and a cycle, which is named.
@@ -82,7 +99,7 @@ def problems(tasks: Sequence[SetTask]) -> list[Problem]:
     return found
 
 
-def find_cycle(tasks: Iterable[SetTask]) -> tuple[str, ...]:
+def find_cycle(tasks: Iterable[Dependent]) -> tuple[str, ...]:
     """Ids of tasks that depend on each other in a circle, each on the next and the last on the first; else nothing."""
     needs = {task.id: task.dependencies for task in tasks}
     finished: set[str] = set()
@@ -105,16 +122,28 @@ def find_cycle(tasks: Iterable[SetTask]) -> tuple[str, ...]:
     return ()
 
 
-def check_move(task: SetTask, to: TaskState) -> None:
-    """Raises :class:`IllegalMove` if ``task`` may not be moved to ``to``."""
-    if to not in MOVES[task.state]:
-        allowed = ", ".join(MOVES[task.state])
-        raise IllegalMove(f"task {task.id!r} is {task.state} and cannot become {to}, only {allowed}")
+def check_transition(task_id: str, old: str, new: str, unfinished: Sequence[str]) -> None:
+    """Raises :class:`IllegalTransition`, naming what may follow, or the dependencies that are ``unfinished``."""
+    if old == new or new in FOLLOWS.get(old, STATES):
+        return
+    if old == "blocked" and unfinished:
+        names = ", ".join(repr(name) for name in unfinished)
+        raise IllegalTransition(f"task {task_id!r} is blocked until {names} is done: it cannot become {new}")
+    raise IllegalTransition(f"task {task_id!r} is {old} and cannot become {new}: only {' or '.join(FOLLOWS[old])}")
+
+
+def state_by_dependencies(state: str, *, free: bool, is_group: bool) -> str:
+    """The state of a task that is in ``state`` as far as it follows from whether its dependencies are all done."""
+    if state not in ("blocked", "ready"):
+        return state
+    if not free:
+        return "blocked"
+    return "done" if is_group else "ready"
 
 
 def settled(tasks: Sequence[SetTask]) -> list[SetTask]:
-    """``tasks`` with each blocked one whose dependencies are all done made ready; a group becomes done instead, which
-    may free others in turn.
+    """``tasks`` with each that is ready or blocked as its dependencies are; a group whose are all done becomes done,
+    which may free others in turn.
     """
     now = {task.id: task for task in tasks}
     waiting_for: dict[str, list[str]] = {}
@@ -124,11 +153,24 @@ def settled(tasks: Sequence[SetTask]) -> list[SetTask]:
     to_look_at = [task.id for task in tasks]
     while to_look_at:
         task = now[to_look_at.pop()]
-        if task.state in ("blocked", "ready") and is_free(task, now) and (task.is_group or task.state == "blocked"):
-            now[task.id] = replace(task, state="done" if task.is_group else "ready")
-            if task.is_group:
+        state = state_by_dependencies(task.state, free=is_free(task, now), is_group=task.is_group)
+        if state != task.state:
+            now[task.id] = replace(task, state=state)  # type: ignore[arg-type]
+            if state == "done":
                 to_look_at += waiting_for.get(task.id, ())
     return [now[task.id] for task in tasks]
+
+
+def state_of_merged(state: TaskState | None, coming: SetTask) -> TaskState:
+    """The state of a task that was in ``state`` (``None``: it is new), and comes in again; nobody is interrupted."""
+    if state == "running":
+        return state
+    if coming.state == "done":
+        return "done"
+    if state in ("done", "failed") and not coming.is_group:
+        return state
+    # Whether it is ready is seen once all are there.
+    return "blocked"
 
 
 def is_free(task: SetTask, tasks: Mapping[str, SetTask]) -> bool:

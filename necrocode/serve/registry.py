@@ -15,8 +15,8 @@ from necrocode.engine.database import Database
 from necrocode.errors import NotFound
 from necrocode.registry.embedded import EmbeddedRegistry
 from necrocode.registry.listing import TaskPlace, list_events, list_tasks
-from necrocode.registry.progress import TaskState
 from necrocode.registry.records import TaskEvent, TaskRecord
+from necrocode.registry.tasksets import TaskState
 from necrocode.serve.answers import refusals
 from necrocode.serve.fields import (
     Epoch,

@@ -20,7 +20,7 @@ from necrocode.errors import InvalidInput, NotFound
 from necrocode.registry.files import FileRegistry
 from necrocode.registry.records import Claim, TaskEvent
 from necrocode.registry.taskset_file import TasksetDamaged, line_of
-from necrocode.registry.tasksets import IllegalMove, SetTask, TaskSet
+from necrocode.registry.tasksets import IllegalTransition, SetTask, TaskSet
 from necrocode.states.ports import Artifact
 
 AT = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
@@ -313,7 +313,7 @@ def test_a_set_with_a_circle_is_refused_and_nothing_written(tmp_path: Path) -> N
 def test_a_move_by_hand_is_checked(tmp_path: Path) -> None:
     taskset(tmp_path)
     registry = FileRegistry(tmp_path)
-    with pytest.raises(IllegalMove, match="'2' is blocked and cannot become failed"):
+    with pytest.raises(IllegalTransition, match="'2' is blocked until '1' is done"):
         registry.move("auth", "2", "failed")
     with pytest.raises(NotFound, match="no task '9'"):
         registry.move("auth", "9", "ready")

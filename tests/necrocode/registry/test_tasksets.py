@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from necrocode.registry.tasksets import (
-    MOVES,
+    FOLLOWS,
     STATES,
-    IllegalMove,
+    IllegalTransition,
     SetTask,
     TaskState,
-    check_move,
+    check_transition,
     find_cycle,
     next_ready,
     problems,
@@ -77,6 +77,10 @@ def test_a_group_is_done_by_itself_and_frees_what_waits_for_it() -> None:
     assert settled(tasks) == tasks
 
 
+def test_a_ready_task_is_blocked_when_what_it_waits_for_is_to_be_done_again() -> None:
+    assert states(settled([task("1", state="ready"), task("2", "1", state="ready")])) == {"1": "ready", "2": "blocked"}
+
+
 def test_the_next_task_is_ready_free_and_of_the_highest_priority() -> None:
     tasks = [
         task("1", state="running"),
@@ -95,10 +99,17 @@ def test_the_next_task_is_ready_free_and_of_the_highest_priority() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_moves_are_checked_and_the_error_says_what_is_allowed(state: TaskState) -> None:
+def test_transitions_are_checked_and_the_error_says_what_is_allowed(state: TaskState) -> None:
     for to in STATES:
-        if to in MOVES[state]:
-            check_move(task("1", state=state), to)
+        if to == state or to in FOLLOWS[state]:
+            check_transition("1", state, to, [])
         else:
-            with pytest.raises(IllegalMove, match=f"'1' is {state} and cannot become {to}, only {MOVES[state][0]}"):
-                check_move(task("1", state=state), to)
+            with pytest.raises(
+                IllegalTransition, match=f"'1' is {state} and cannot become {to}: only {FOLLOWS[state][0]}"
+            ):
+                check_transition("1", state, to, [])
+
+
+def test_a_blocked_task_is_said_to_wait_for_what_is_not_done() -> None:
+    with pytest.raises(IllegalTransition, match="'3' is blocked until '1', '2' is done: it cannot become running"):
+        check_transition("3", "blocked", "running", ["1", "2"])
