@@ -51,6 +51,8 @@ class Call:
     key: str | None = None
     #: ``X-Necrocode-Epoch``.
     epoch: int | None = None
+    #: The version that is changed (``If-Match``).
+    version: int | None = None
     #: Of the whole call; ``None``: the service's own.
     timeout: timedelta | None = None
     max_bytes: int = MAX_ANSWER
@@ -217,6 +219,8 @@ class Service:
             headers["Idempotency-Key"] = quote(call.key, safe="!#$&'()*+,-./:;=?@[]^_`{|}~ ")
         if call.epoch is not None:
             headers["X-Necrocode-Epoch"] = str(call.epoch)
+        if call.version is not None:
+            headers["If-Match"] = f'"{call.version}"'
         return headers
 
     def _read(self, response: httpx.Response, call: Call, deadline: float) -> bytes:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from necrocode.engine.entry import Entry
     from necrocode.engine.stop import StopToken
     from necrocode.pool.embedded import EmbeddedPool
+    from necrocode.registry.taking import TaskSets
     from necrocode.states.ports import RepoPool, SlotAllocation
 
 
@@ -80,10 +81,12 @@ class Runner:
         self.stopping = False
 
     def close(self) -> None:
-        """Close the databases."""
+        """Close what was opened."""
         self.journal.close()
         if "services" in self.__dict__:
             self.services.close()
+        if "task_sets" in self.__dict__:
+            self.task_sets.close()
 
     def __enter__(self) -> Runner:
         return self
@@ -106,6 +109,13 @@ class Runner:
         from necrocode.embedded.database import open_services
 
         return open_services(self.home.root, durability=self.config.durability, lock_timeout=self._lock_timeout)
+
+    @cached_property
+    def task_sets(self) -> TaskSets:
+        """Where the tasks are that can be taken."""
+        from necrocode.wiring import task_sets_of
+
+        return task_sets_of(self.config, self.credentials)
 
     # --- beginning ---
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from necrocode.pool.holder import Epoch
     from necrocode.pool.holders import Holders
     from necrocode.registry.files import FileRegistry
+    from necrocode.registry.taking import TaskSets
     from necrocode.states.ports import ArtifactStore, Ports, RepoPool, TaskRegistry
 
 
@@ -142,6 +143,20 @@ def file_registry(config: RunnerConfig) -> FileRegistry:
 
     return FileRegistry(
         registry_folder(config), lock_timeout=timedelta(seconds=config.lock_timeout_seconds), on_done=tick_done
+    )
+
+
+def task_sets_of(config: RunnerConfig, credentials: LoadedCredentials) -> TaskSets:
+    """Where task sets are: in the registry at the URL, else in files."""
+    if config.task_registry_url is None:
+        return file_registry(config)
+    from necrocode.registry.rest_sets import RemoteTaskSets
+
+    return RemoteTaskSets(
+        config.task_registry_url,
+        token=lambda: credentials.registry_token,
+        timeout=timedelta(seconds=config.service_timeout_seconds),
+        mask=credentials.mask,
     )
 
 

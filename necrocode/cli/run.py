@@ -115,19 +115,22 @@ def command(
     leave(exits.worst(codes))
 
 
-def folder_of_tasks(config_file: Path | None, home: Path | None) -> Path:
-    """Where the task sets are: it is recorded with the run of a task out of them, since that must report there."""
+def folder_of_tasks(config_file: Path | None, home: Path | None) -> Path | None:
+    """Where the task sets are, if they are files: it is recorded with the run of a task out of them, since that must
+    report there.
+    """
     from necrocode.config_sources import load_config
     from necrocode.wiring import registry_folder
 
-    return registry_folder(load_config({"home": home}, config_file).config)
+    config = load_config({"home": home}, config_file).config
+    return registry_folder(config) if config.task_registry_url is None else None
 
 
 def take(runner: Runner, spec: str | None, *, optional: bool) -> LoadedTask:
     """The next task, claimed for this process. Raises :class:`~necrocode.errors.InvalidInput` if there is none."""
     from datetime import UTC, datetime
 
-    from necrocode.cli.tasks import check_spec, registry_of_tasks
+    from necrocode.cli.tasks import check_spec
     from necrocode.engine.identity import ProcessIdentity
     from necrocode.errors import InvalidInput, Problem
     from necrocode.registry.records import Claim
@@ -144,7 +147,7 @@ def take(runner: Runner, spec: str | None, *, optional: bool) -> LoadedTask:
         return all(why in ("died", "parked") for why in whys)
 
     mine = Claim(str(runner.home.root), ProcessIdentity.current(), datetime.now(UTC))
-    registry = registry_of_tasks(runner)
+    registry = runner.task_sets
     check_spec(registry, spec)
     taken = take_next(registry, mine, spec_name=spec, optional=optional, may_go_on=may_go_on)
     if taken is None:

@@ -1,7 +1,8 @@
-"""``necrocode tasks``: the task sets of the registry in files."""
+"""``necrocode tasks``: the task sets of the registry."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,25 +15,27 @@ from necrocode.cli.session import common, counted, json_option, note, opened, pr
 
 if TYPE_CHECKING:
     from necrocode.imports.imported import Imported
-    from necrocode.registry.files import FileRegistry
+    from necrocode.registry.taking import TaskSets
     from necrocode.registry.tasksets import SetTask, TaskSet
-    from necrocode.runner import Runner
 
-FORMATS = ("kiro", "github", "swe-bench")
-_BY_SUFFIX = {".md": "kiro", ".json": "github", ".jsonl": "swe-bench"}
+FORMATS = ("kiro", "github", "swe-bench", "task")
+_BY_SUFFIX = {".md": "kiro", ".json": "github", ".jsonl": "swe-bench", ".yaml": "task", ".yml": "task"}
 
 
 @click.group("tasks")
 def command() -> None:
     """Task sets: import them, list them, take the next task with `necrocode run --next`.
 
-    They are in the folder that task_registry_dir names, else below the home.
+    They are in the registry at task_registry_url, if that is set; else in the folder that task_registry_dir names, else
+    below the home.
     """
 
 
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMATS), help="If the name does not say: .md, .json, .jsonl.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="If the name does not say: .md, .json, .jsonl, .yaml."
+)
 @click.option("--spec", help="The task set; if not given, the file says.")
 @click.option("--repo", "repo_url", help="The repository of the tasks.")
 @click.option("--base-branch", help="The branch to begin on, instead of the remote's default.")
@@ -49,7 +52,7 @@ def import_command(
     home: Path | None,
     **given: Any,
 ) -> None:
-    """Import FILE (- is stdin): Kiro's tasks.md, GitHub issues as JSON, or SWE-bench instances as JSONL.
+    """Import FILE (- is stdin): Kiro's tasks.md, GitHub issues as JSON, SWE-bench instances as JSONL, or task files.
 
     Imported again, tasks keep their states. When a task of a tasks.md is done, its box there is ticked.
     """
@@ -67,7 +70,7 @@ def import_command(
                 context_of(whole, task)
 
     with opened(config_file, home) as runner:
-        registry = registry_of_tasks(runner)
+        registry = runner.task_sets
         whole = registry.merge(task_set, check)
     for warning in imported.warnings:
         note(f"warning: {warning}")
@@ -88,13 +91,46 @@ def import_command(
 def list_command(spec: str | None, as_json: bool, config_file: Path | None, home: Path | None) -> None:
     """List the tasks of every task set, in their order."""
     with opened(config_file, home) as runner:
-        registry = registry_of_tasks(runner)
+        registry = runner.task_sets
         check_spec(registry, spec)
         sets = [registry.task_set(name) for name in (registry.specs() if spec is None else [spec])]
     if as_json:
         print_json({"tasks": [task_json(registry, each.spec_name, task) for each in sets for task in each.tasks]})
         return
     _print_table(sets)
+
+
+@command.command("show")
+@click.argument("spec")
+@click.argument("task")
+@json_option
+@common
+def show_command(spec: str, task: str, as_json: bool, config_file: Path | None, home: Path | None) -> None:
+    """Show a task as a run would be given it, and what it waits for."""
+    from necrocode.errors import InvalidInput, Problem
+    from necrocode.registry.taking import context_of
+
+    with opened(config_file, home) as runner:
+        registry = runner.task_sets
+        check_spec(registry, spec)
+        task_set = registry.task_set(spec)
+        found = next((each for each in task_set.tasks if each.id == task), None)
+        if found is None:
+            raise InvalidInput("the task's id", [Problem("", f"the task set {spec!r} has no task {task!r}")])
+        context = (
+            {} if found.is_group else context_of(task_set, found).task.model_dump(mode="json", exclude_defaults=True)
+        )
+        shown = {**task_json(registry, spec, found), "task": context}
+    if as_json:
+        print_json(shown)
+        return
+    states = {each.id: each.state for each in task_set.tasks}
+    click.echo(f"{spec}/{found.id}: {found.title}\nstate: {found.state}")
+    for name in found.dependencies:
+        click.echo(f"after: {name} ({states[name]})")
+    for name, value in context.items():
+        if name not in ("task_id", "spec_name", "title", "dependencies"):
+            click.echo(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 
 
 @command.command("move")
@@ -108,7 +144,7 @@ def move_command(spec: str, task: str, state: Any, config_file: Path | None, hom
     from necrocode.registry.tasksets import IllegalTransition
 
     with opened(config_file, home) as runner:
-        registry = registry_of_tasks(runner)
+        registry = runner.task_sets
         check_spec(registry, spec)
         try:
             registry.move(spec, task, state)
@@ -116,18 +152,7 @@ def move_command(spec: str, task: str, state: Any, config_file: Path | None, hom
             raise InvalidInput("the move", [Problem("", str(error))]) from None
 
 
-def registry_of_tasks(runner: Runner) -> FileRegistry:
-    """The registry that task sets are in. Raises :class:`~necrocode.errors.InvalidInput` if it is at a URL."""
-    from necrocode.errors import InvalidInput, Problem
-    from necrocode.wiring import file_registry
-
-    if runner.config.task_registry_url is not None:
-        words = "is set, and this release cannot take tasks from there: unset it, or name task files"
-        raise InvalidInput("the registry of task sets", [Problem("task_registry_url", words)])
-    return file_registry(runner.config)
-
-
-def check_spec(registry: FileRegistry, spec: str | None) -> None:
+def check_spec(registry: TaskSets, spec: str | None) -> None:
     """Raises :class:`~necrocode.errors.InvalidInput` if a named task set is not there."""
     from necrocode.errors import InvalidInput, Problem, close_match
 
@@ -137,7 +162,7 @@ def check_spec(registry: FileRegistry, spec: str | None) -> None:
         raise InvalidInput("the task set's name", [Problem("", words)])
 
 
-def task_json(registry: FileRegistry, spec_name: str, task: SetTask) -> dict[str, Any]:
+def task_json(registry: TaskSets, spec_name: str, task: SetTask) -> dict[str, Any]:
     """A task, as ``tasks list --json`` prints it."""
     claim = registry.claim_of(task)
     return {
@@ -167,6 +192,10 @@ def _reader(file: Path, form: str | None) -> Callable[[Path, str | None], Import
         from necrocode.imports.swe_bench import read_instances
 
         return read_instances
+    if form == "task":
+        from necrocode.imports.task_files import read_task_files
+
+        return read_task_files
     raise click.UsageError(f"{file}: say what it is with --format {' | '.join(FORMATS)}")
 
 

@@ -19,7 +19,7 @@ from necrocode.errors import KeyReused, NotFound
 from necrocode.registry.embedded_sets import check_version
 from necrocode.registry.listing import event_of, task_of
 from necrocode.registry.progress import dependents, settle, unfinished
-from necrocode.registry.records import TaskEvent, TaskRecord
+from necrocode.registry.records import OURS, TaskEvent, TaskRecord
 from necrocode.registry.tasksets import check_transition
 from necrocode.states.ports import Artifact
 
@@ -52,7 +52,8 @@ class EmbeddedRegistry:
         A task of a task set goes only where :data:`necrocode.registry.tasksets.FOLLOWS` says, else
         :class:`~necrocode.registry.tasksets.IllegalTransition` is raised, unless a run says how it ended; when it
         becomes done, those that only it blocked become ready.
-        ``expected``: the version of the task that is changed, else :class:`VersionConflict`.
+        ``expected``: the version of the task that is changed, else :class:`VersionConflict`. What ``metadata`` has
+        under :data:`~necrocode.registry.records.OURS` (who took it) stays as long as the task runs.
         """
         run_id, when = _run_id(metadata), to_microseconds(at)
         row = {
@@ -77,7 +78,8 @@ class EmbeddedRegistry:
             a_fact = run_id and status in ("done", "failed")
             if now is not None and now.definition is not None and not a_fact:
                 check_transition(task_id, now.status, status, unfinished(connection, spec_name, task_id))
-            new = insert(tasks).values(created_at=when, updated_at=when, **row)
+            kept = {**row, "metadata": canonical(_claimed(metadata, now, status))}
+            new = insert(tasks).values(created_at=when, updated_at=when, **kept)
             changed = {name: new.excluded[name] for name in ("status", "metadata", "run_id", "epoch", "updated_at")}
             counted = {**changed, "version": tasks.c.version + 1}
             connection.execute(new.on_conflict_do_update(index_elements=["spec_name", "task_id"], set_=counted))
@@ -163,6 +165,14 @@ class EmbeddedRegistry:
     def health_check(self) -> None:
         """Raises what :class:`Database` raises if the registry cannot be read."""
         self._database.revision()
+
+
+def _claimed(metadata: Mapping[str, Any], now: Row[Any] | None, status: str) -> dict[str, Any]:
+    """``metadata``, with who took the task as long as it runs: the run that reports does not know that."""
+    if now is None or not status == now.status == "running":
+        return dict(metadata)
+    before = json.loads(now.metadata)
+    return {**({OURS: before[OURS]} if OURS in before else {}), **metadata}
 
 
 def _run_id(data: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from necrocode.engine.errors import EnvironmentFault
 from necrocode.errors import KeyReused, NotFound
 from necrocode.registry.definitions import TaskDefinition, check_set
 from necrocode.registry.progress import settle
-from necrocode.registry.records import TaskSet
+from necrocode.registry.records import TaskSetVersion
 
 
 class VersionConflict(EnvironmentFault):
@@ -47,7 +47,7 @@ class EmbeddedTaskSets:
         *,
         expected: int | None = None,
         key: str | None = None,
-    ) -> TaskSet:
+    ) -> TaskSetVersion:
         """Make these the tasks of the set, as its next version (none if nothing differs).
 
         Tasks that run or have ended keep their state; the others become ready or blocked. Tasks that are no longer in
@@ -83,7 +83,7 @@ class EmbeddedTaskSets:
         assert made is not None
         return _task_set(made)
 
-    def get(self, spec_name: str, version: int | None = None) -> TaskSet:
+    def get(self, spec_name: str, version: int | None = None) -> TaskSetVersion:
         """The set, at its newest version or at one before. Raises :class:`NotFound`."""
         with self._database.read() as connection:
             found = _load(connection, spec_name, version)
@@ -92,7 +92,7 @@ class EmbeddedTaskSets:
             raise NotFound(f"the registry knows no task set {spec_name!r}{at}")
         return _task_set(found)
 
-    def list_sets(self, *, after: str = "", limit: int = 100) -> list[TaskSet]:
+    def list_sets(self, *, after: str = "", limit: int = 100) -> list[TaskSetVersion]:
         """The newest version of each set, by name, from behind ``after`` on."""
         names = select(task_sets.c.spec_name).where(task_sets.c.spec_name > after)
         with self._database.read() as connection:
@@ -113,9 +113,9 @@ def _load(connection: Connection, spec_name: str, version: int | None = None) ->
     return connection.execute(query).one_or_none()
 
 
-def _task_set(row: Row[Any]) -> TaskSet:
+def _task_set(row: Row[Any]) -> TaskSetVersion:
     document = json.loads(row.document)
-    return TaskSet(
+    return TaskSetVersion(
         spec_name=row.spec_name,
         version=row.version,
         tasks=tuple(document["tasks"]),

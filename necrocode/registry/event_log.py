@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from necrocode.engine.folders import sync_directory
-from necrocode.registry.records import TaskEvent
-from necrocode.registry.taskset_file import OURS, moment, ours_of
+from necrocode.registry.records import OURS, TaskEvent, ours_of
+from necrocode.registry.taskset_file import moment
 
 log = logging.getLogger("necrocode.registry")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,12 @@ from urllib.parse import quote, unquote
 
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.folders import sync_directory
-from necrocode.engine.identity import ProcessIdentity
 from necrocode.errors import InvalidInput, NotFound
 from necrocode.registry import taskset_file
 from necrocode.registry.event_log import EventLog
-from necrocode.registry.records import Claim, TaskEvent, TaskRecord
+from necrocode.registry.records import OURS, Claim, TaskEvent, TaskRecord, claim_in, ours_of
 from necrocode.registry.spec_lock import SpecLock
-from necrocode.registry.taskset_file import (
-    OURS,
-    TasksetDocument,
-    artifact_of,
-    moment,
-    ours,
-    ours_of,
-    raw_artifact,
-    stamp,
-)
+from necrocode.registry.taskset_file import TasksetDocument, artifact_of, moment, ours, raw_artifact, stamp
 from necrocode.registry.tasksets import (
     SetTask,
     TaskSet,
@@ -242,14 +233,7 @@ class FileRegistry:
 
     def claim_of(self, task: SetTask) -> Claim | None:
         """Who took a running task, if that is known."""
-        claim = ours_of(task.metadata).get("claim")
-        try:
-            if not claim:
-                return None
-            at = datetime.fromisoformat(claim["at"])
-            return Claim(str(claim["home"]), ProcessIdentity.from_json(claim["holder"]), at)
-        except (KeyError, TypeError, ValueError):
-            return None
+        return claim_in(task.metadata)
 
     def claim(self, spec_name: str, task_id: str, mine: Claim, *, before: Claim | None = None) -> bool:
         """Take a ready task, or, with ``before``, one that is running and still claimed by that; False if it is not so
@@ -262,14 +246,13 @@ class FileRegistry:
             if not free or (before is not None and self.claim_of(task) != before):
                 return False
             raw["state"] = "running"
-            ours(raw)["claim"] = {
-                "home": mine.home,
-                "holder": mine.holder.to_json(),
-                "at": (before or mine).at.isoformat(),
-            }
+            ours(raw)["claim"] = replace(mine, at=(before or mine).at).to_json()
             stamp(raw, "updated_at", datetime.now(UTC))
             save()
             return True
+
+    def close(self) -> None:
+        """Nothing stays open between two calls."""
 
     # --- files ---
 

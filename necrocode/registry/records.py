@@ -28,6 +28,10 @@ class TaskRecord:
     definition: Mapping[str, Any] | None = None
 
 
+OURS = "necrocode"
+"""The key in anybody's ``metadata`` or ``details`` below which this program keeps what the format has no place for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Who took a task and has not given it back."""
@@ -37,6 +41,28 @@ class Claim:
     holder: ProcessIdentity
     #: Of the first claim, however often it was taken over since.
     at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """As :func:`claim_in` reads it."""
+        return {"home": self.home, "holder": self.holder.to_json(), "at": self.at.isoformat()}
+
+
+def ours_of(metadata: Any) -> Mapping[str, Any]:
+    """What this program keeps in ``metadata``, to be looked at."""
+    kept = metadata.get(OURS) if isinstance(metadata, Mapping) else None
+    return kept if isinstance(kept, Mapping) else {}
+
+
+def claim_in(metadata: Any) -> Claim | None:
+    """The claim in a task's ``metadata``, if there is one that can be read."""
+    claim = ours_of(metadata).get("claim")
+    try:
+        if not claim:
+            return None
+        at = datetime.fromisoformat(claim["at"])
+        return Claim(str(claim["home"]), ProcessIdentity.from_json(claim["holder"]), at)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +82,8 @@ class TaskEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSet:
-    """One version of a task set."""
+class TaskSetVersion:
+    """One version of a task set, as it was put."""
 
     spec_name: str
     version: int

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from necrocode.engine.identity import ProcessIdentity
-from necrocode.registry.records import Claim
-from necrocode.registry.taskset_file import OURS
-from necrocode.registry.tasksets import SetTask, TaskSet, next_ready
+from necrocode.registry.records import OURS, Claim
+from necrocode.registry.tasksets import SetTask, TaskSet, TaskState, next_ready
 from necrocode.states.task import TaskContext
 from necrocode.task_file import InvalidTask, LoadedTask, task_from
 
@@ -18,7 +17,7 @@ _TITLE = 200
 
 
 class TaskSets(Protocol):
-    """A registry that tasks can be taken from; :class:`~necrocode.registry.files.FileRegistry` is one."""
+    """A registry that keeps task sets, from which tasks can be taken."""
 
     def specs(self) -> list[str]:
         """The names of the task sets, sorted."""
@@ -33,6 +32,22 @@ class TaskSets(Protocol):
         """Take a ready task whose dependencies are done, atomically: it is running then. With ``before``, take over one
         that is running and still claimed by that. False if it is not so any more.
         """
+
+    def merge(self, task_set: TaskSet, check: Callable[[TaskSet], None] = ...) -> TaskSet:
+        """Take in a task set; returns it as it is then, with the tasks that were there and are not in what came.
+
+        A task that is there already keeps its state, unless it comes in as done; nobody is interrupted. Raises
+        :class:`~necrocode.errors.InvalidInput` if the whole would be no task set, and what ``check`` raises of it;
+        nothing is written then.
+        """
+
+    def move(self, spec_name: str, task_id: str, to: TaskState) -> None:
+        """Give a task another state by hand. Raises :class:`~necrocode.errors.NotFound` and
+        :class:`~necrocode.registry.tasksets.IllegalTransition`.
+        """
+
+    def close(self) -> None:
+        """Close what is open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,9 @@ from necrocode.documents import UnreadableDocument, parse, read_bounded
 from necrocode.drafts import replace_file
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.errors import Problem, close_match
+from necrocode.registry.records import OURS, ours_of
 from necrocode.registry.tasksets import STATES, SetTask, problems
 from necrocode.states.ports import Artifact
-
-OURS = "necrocode"
-"""The key in anybody's ``metadata`` or ``details`` below which this program keeps what the format has no place for."""
 
 _MAX_BYTES = 64 * 1024 * 1024
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -97,12 +95,6 @@ def ours(holder: dict[str, Any]) -> dict[str, Any]:
         holder["metadata"] = {}
     kept: dict[str, Any] = holder["metadata"].setdefault(OURS, {})
     return kept
-
-
-def ours_of(metadata: Any) -> Mapping[str, Any]:
-    """What this program keeps in ``metadata``, to be looked at."""
-    kept = metadata.get(OURS) if isinstance(metadata, dict) else None
-    return kept if isinstance(kept, dict) else {}
 
 
 def raw_artifact(artifact: Artifact, key: str) -> dict[str, Any]:

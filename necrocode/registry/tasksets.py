@@ -161,6 +161,21 @@ def settled(tasks: Sequence[SetTask]) -> list[SetTask]:
     return [now[task.id] for task in tasks]
 
 
+def merged(before: TaskSet | None, coming: TaskSet) -> TaskSet:
+    """``coming`` taken into the set that was there: tasks that are not in it stay, in their places."""
+    if before is None:
+        before = TaskSet(coming.spec_name, (), version=0)
+    came = {task.id: task for task in coming.tasks}
+    known = {task.id: task for task in before.tasks}
+    tasks = [
+        replace(came[task.id], state=state_of_merged(task.state, came[task.id])) if task.id in came else task
+        for task in before.tasks
+    ]
+    tasks += [replace(task, state=state_of_merged(None, task)) for task in coming.tasks if task.id not in known]
+    metadata = {**before.metadata, **coming.metadata}
+    return TaskSet(coming.spec_name, tuple(tasks), metadata, before.version)
+
+
 def state_of_merged(state: TaskState | None, coming: SetTask) -> TaskState:
     """The state of a task that was in ``state`` (``None``: it is new), and comes in again; nobody is interrupted."""
     if state == "running":

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from necrocode.engine.canonical import canonical
 from necrocode.registry.definitions import TaskDefinition
 from necrocode.registry.embedded_sets import EmbeddedTaskSets
-from necrocode.registry.records import TaskSet
+from necrocode.registry.records import TaskSetVersion
 from necrocode.serve.answers import refusals
 from necrocode.serve.fields import IdempotencyKey, IfMatch, JsonObject, Limit, PathName, version_of
 
@@ -80,7 +80,7 @@ def taskset_routes(sets: EmbeddedTaskSets) -> APIRouter:
     return routes
 
 
-def _answer(found: TaskSet, response: Response | None = None) -> TaskSetAnswer:
+def _answer(found: TaskSetVersion, response: Response | None = None) -> TaskSetAnswer:
     if response is not None:
         response.headers["ETag"] = f'"{found.version}"'
     return TaskSetAnswer(
