@@ -170,13 +170,16 @@ def _call_back(ctx: Context, ports: Ports) -> None:
 
 def _call_back_from(ctx: Context, ports: Ports, lender: _Lender, tenure: int) -> None:
     key = _tenure_key(ctx, tenure)
+    done = f"called_back{lender.suffix}"
+    if ctx.state == "releasing" and ctx.last_recorded(done, effect="slot.call_back") == [ctx.visit, tenure]:
+        # Nobody borrows from here on: to ask again, while parking, would only lend a slot that nobody calls back.
+        return
 
     def call_back(_: Attempt) -> Json:
         loan = recall(lender.pool, lender.source, run_id=ctx.run_id, key=key)
-        if loan is None:
-            return {"slot_id": None}
-        _release(ctx, ports, loan, key)
-        return {"slot_id": loan.slot_id}
+        if loan is not None:
+            _release(ctx, ports, loan, key)
+        return {"slot_id": loan.slot_id if loan is not None else None, done: [ctx.visit, tenure]}
 
     effect_key = f"tenure-{tenure}{lender.suffix}"
     try:

@@ -124,6 +124,19 @@ def test_a_run_that_is_parked_as_it_gives_its_slot_back_goes_on_with_that() -> N
         assert (deaths, found) == (3, [])
 
 
+def test_a_slot_that_was_called_back_is_not_lent_again_by_a_run_that_parks_as_it_ends() -> None:
+    """Poison, once the slot is back: parking must not ask for it again, since nobody would give it back then."""
+    deaths = (
+        Upon("pool.allocate", "during"),
+        Upon("COMMIT", "after", since="pool.release"),
+        *(Upon("COMMIT", "after") for _ in range(2)),
+        *(Upon("pool.allocate", "after") for _ in range(2)),
+    )
+    died, found = violations(CANCELLED_DEAD, [Schedule(deaths)])
+    assert not found
+    assert died >= 4
+
+
 def test_there_are_enough_broken_variants() -> None:
     assert len({control.name for control in CONTROLS}) >= 15
 
