@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -128,6 +130,14 @@ class Nursery:
     def close(self) -> None:
         """End it, and whatever it has started."""
         self._process.communicate()
+
+
+@cache
+def nursery() -> Nursery:
+    """This process's own, there until it ends."""
+    kept = Nursery()
+    atexit.register(kept.close)
+    return kept
 
 
 class _Forked:

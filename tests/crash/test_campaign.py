@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.crash.nursery import Birth, Nursery
+from tests.crash.nursery import Birth, Nursery, nursery
 from tests.crash.plans import Death, Extent, Plan, sweep
 from tests.crash.poison import attempt_poison
 from tests.crash.scenarios import (
@@ -61,20 +60,13 @@ def fine(result: Result) -> None:
         assert result.killed, f"{result.plan}: it ended before it could be killed"
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Where the processes are forked."""
-    with Nursery() as nursery:
-        yield nursery
-
-
 @pytest.mark.parametrize("plan", PLANS, ids=str)
-def test_a_killed_run_ends_as_if_nothing_had_happened(plan: Plan, tmp_path: Path, nursery: Nursery) -> None:
-    fine(attempt(plan, tmp_path, nursery.start))
+def test_a_killed_run_ends_as_if_nothing_had_happened(plan: Plan, tmp_path: Path) -> None:
+    fine(attempt(plan, tmp_path, nursery().start))
 
 
 def test_a_run_that_kills_whoever_drives_it_is_parked(tmp_path: Path) -> None:
-    fine(attempt_poison(7, tmp_path))
+    fine(attempt_poison(7, tmp_path, nursery().start))
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
@@ -98,12 +90,12 @@ def test_a_sweep_dies_at_every_seam_and_on_both_sides_of_every_commit() -> None:
 
 
 def test_what_lives_at_the_end_of_a_nursery_is_killed(tmp_path: Path) -> None:
-    with Nursery() as nursery:
-        stage = CrashStage(tmp_path, begin=nursery.start)
+    with Nursery() as closed:
+        stage = CrashStage(tmp_path, begin=closed.start)
         process = stage.start_mortal(None, "watch", "nothing", "--help")
         assert process.wait(60) == 0
         stuck = Birth([str(stage.note), "never", "0", "runs"], stage.env(), tmp_path, _pipe(tmp_path), stage.output)
-        waiting = nursery.start(stuck)
+        waiting = closed.start(stuck)
         alive = os.pidfd_open(waiting.pid)
     # a pidfd is readable once its process has ended
     assert select.select([alive], [], [], 60)[0]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash import processes
 from tests.crash.invariants import violations
-from tests.crash.nursery import altered
+from tests.crash.nursery import altered, nursery
 from tests.crash.plans import Plan
 from tests.crash.scenarios import SUCCESS
 from tests.crash.trial import staged
@@ -32,7 +32,7 @@ CONTROLS = (
 def test_a_broken_command_is_found_out_and_a_whole_one_is_not(
     variant: str, moment: Literal["before", "after"], entry: str, invariant: str, broken: bool, tmp_path: Path
 ) -> None:
-    with staged(Plan(SUCCESS, ()), tmp_path) as trial:
+    with staged(Plan(SUCCESS, ()), tmp_path, nursery().start) as trial:
         if broken:
             trial.stage.begin = altered(BROKEN, variant)
         died = trial.stage.start_until(entry, "run", trial.task_file, moment=moment)

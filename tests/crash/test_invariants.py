@@ -17,6 +17,7 @@ import pytest
 from necrocode.demo.stage import git
 from tests.crash import invariants, stores
 from tests.crash.invariants import violations
+from tests.crash.nursery import nursery
 from tests.crash.plans import Death, Plan
 from tests.crash.scenarios import FAILED, SLEEPY
 from tests.crash.scene import Scene
@@ -32,7 +33,7 @@ BRANCH = "feature/task-greeting-1"
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A run that was killed in the middle of a command and resumed."""
     plan = Plan(SLEEPY, (Death("nap", 0.1),), sandbox="off")
-    with staged(plan, tmp_path_factory.mktemp("sound")) as trial:
+    with staged(plan, tmp_path_factory.mktemp("sound"), nursery().start) as trial:
         trial.play()
         assert trial.killed
         yield replace(trial.scene(), patience_seconds=0.3)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.crash.nursery import Birth, Nursery
+from tests.crash.nursery import Birth, nursery
 
 
 class Command(Protocol):
@@ -51,7 +49,7 @@ class Forked:
     ) -> None:
         self._said = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115 - closed once they were read
         out, err = (Path(f"/proc/{os.getpid()}/fd/{file.fileno()}") for file in self._said)
-        self._process = _nursery().start(Birth(arguments, environment, folder, out, err, mortal=mortal))
+        self._process = nursery().start(Birth(arguments, environment, folder, out, err, mortal=mortal))
         self.returncode: int | None = None
 
     @property
@@ -84,11 +82,3 @@ def _read(file: Any) -> str:
     with file:
         file.seek(0)
         return str(file.read().decode("utf-8"))
-
-
-@cache
-def _nursery() -> Nursery:
-    """This process's."""
-    nursery = Nursery()
-    atexit.register(nursery.close)
-    return nursery

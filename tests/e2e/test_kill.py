@@ -12,6 +12,7 @@ import pytest
 from necrocode.demo.stage import git
 from necrocode.scripted.server import ScriptedServer
 from tests.crash import processes
+from tests.crash.nursery import nursery
 from tests.crash.plans import Death, Plan
 from tests.crash.scenarios import SUCCESS
 from tests.crash.trial import attempt
@@ -122,7 +123,7 @@ def test_a_runner_killed_with_everything_it_started_tells_the_model_so(stage: St
 @pytest.mark.parametrize("seconds", [0.35, 0.6, 0.85, 1.1])
 def test_killed_at_some_moment_and_resumed(tmp_path: Path, seconds: float) -> None:
     """A few of those that the crash campaign tries by the hundred."""
-    result = attempt(Plan(SUCCESS, (Death("moment", seconds),)), tmp_path)
+    result = attempt(Plan(SUCCESS, (Death("moment", seconds),)), tmp_path, nursery().start)
     assert not result.violations, (result.violations, result.said)
 
 

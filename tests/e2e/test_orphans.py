@@ -15,6 +15,7 @@ from necrocode.demo.stage import git
 from necrocode.embedded.database import open_services
 from necrocode.pool import loans
 from necrocode.scripted.server import ScriptedServer
+from tests.crash.nursery import nursery
 from tests.crash.trial import CrashStage
 from tests.e2e.conftest import Play
 from tests.e2e.stage import EDIT, FINISH, GATE, KEY, PATIENCE, SOLVE, Finished, Stage, script
@@ -133,7 +134,7 @@ SET_UP = {
 @pytest.mark.parametrize("own_folder", [False, True], ids=["a slot of the pool", "the user's own folder"])
 def test_a_slot_that_was_being_given_back_at_a_death_is_not_worked_in_again(tmp_path: Path, own_folder: bool) -> None:
     """Cleaning it may have taken away what set-up made, or have put a user's own files back already."""
-    stage = CrashStage(tmp_path)
+    stage = CrashStage(tmp_path, begin=nursery().start)
     stage.make_remote()
     task, checkout = dict[str, Any](SET_UP), tmp_path / "checkout"
     if own_folder:
