@@ -50,12 +50,15 @@ def read_file(folder: Beneath, path: str, start_line: int | None = None, end_lin
 
 
 def edit_file(folder: Beneath, path: str, old_text: str, new_text: str, *, replace_all: bool = False) -> Changed:
-    """Replace an exact piece of a text file: see :func:`necrocode.coder.tools.text.edit`."""
+    """Replace a piece of a text file: see :func:`necrocode.coder.tools.text.edit`."""
     plain = folder.relative(path)
     content, _ = folder.read(plain)
-    edited, times = edit(Text.decode(content, plain), old_text, new_text, replace_all=replace_all, name=plain)
-    real = folder.write(plain, edited.encode())
-    return Changed(f"{plain} edited" + (f" in {times} places" if times > 1 else ""), real)
+    edited = edit(Text.decode(content, plain), old_text, new_text, replace_all=replace_all, name=plain)
+    real = folder.write(plain, edited.text.encode())
+    told = f"{plain} edited" + (f" in {edited.times} places" if edited.times > 1 else "")
+    if edited.differed:
+        told += f" (old_text was found although {' and '.join(edited.differed)} differed; look at the result)"
+    return Changed(told, real)
 
 
 def write_file(folder: Beneath, path: str, content: str) -> Changed:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import bisect
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from necrocode.coder.tools.beneath import Refused
+from necrocode.coder.tools.tolerant import places
 
 _BOM = "\ufeff"
 #: Lines of a file that are compared when an edit's text is not found.
@@ -75,11 +77,22 @@ class Text:
         )
 
 
-def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> tuple[Text, int]:
-    """``text`` with ``old`` replaced by ``new``, and how often.
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What an edit has made of a text."""
 
-    ``old`` must stand in it exactly once, or anywhere with ``replace_all``. A final line end is kept. :class:`Refused`
-    says what to do: it shows the lines that come closest, or where the several matches are.
+    text: Text
+    times: int
+    #: How the text that was replaced differed from what the edit named; empty if it did not.
+    differed: tuple[str, ...] = ()
+
+
+def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> Edited:
+    """``text`` with ``old`` replaced by ``new``.
+
+    ``old`` must stand in it exactly once, or anywhere with ``replace_all``; or, letter by letter, nowhere, and in just
+    one place but for indentation, spaces at line ends, and quotes and dashes that look alike. A final line end is kept.
+    :class:`Refused` says what to do: it shows the lines that come closest, or where the several matches are.
     """
     old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
     _refuse_surrogates(old, "old_text")
@@ -90,12 +103,11 @@ def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> tup
         raise Refused("old_text and new_text are the same: nothing to change")
     found = _offsets(text.shown, old)
     if not found:
-        raise Refused(_not_found(text, old, name))
+        return _almost(text, old, new, name)
     if len(found) > 1 and not replace_all:
-        lines = ", ".join(str(text.shown.count("\n", 0, offset) + 1) for offset in found[:10])
-        more = "…" if len(found) > 10 else ""
         raise Refused(
-            f"old_text stands {len(found)} times in {name} (lines {lines}{more}); "
+            f"old_text stands {len(found)} times in {name} "
+            f"({_at_lines([text.shown.count(chr(10), 0, offset) for offset in found])}); "
             "give more of the lines around it, or set replace_all"
         )
     # what both have in common is left alone, so that its line ends stay even in a file that mixes them
@@ -104,9 +116,46 @@ def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> tup
     edited = text
     for offset in reversed(found):
         edited = edited.splice(offset + head, offset + len(old) - tail, new[head : len(new) - tail])
-    if text.shown.endswith("\n") and edited.shown and not edited.shown.endswith("\n"):
-        edited = edited.splice(len(edited.shown), len(edited.shown), "\n")
-    return edited, len(found)
+    return Edited(_ended_like(text, edited), len(found))
+
+
+def _almost(text: Text, old: str, new: str, name: str) -> Edited:
+    lines = text.lines
+    found = places(lines, old, new)
+    if not found:
+        raise Refused(_not_found(text, old, name))
+    if len(found) > 1:
+        raise Refused(
+            f"old_text is not in {name} letter by letter, and {len(found)} places differ from it only in "
+            f"{' and '.join(found[0].differed)} ({_at_lines([place.line for place in found])}); copy one exactly"
+        )
+    (place,) = found
+    starts = [0, *(match.end() for match in re.finditer("\n", text.shown))][: len(lines)]
+    ends = [start + len(line) for start, line in zip(starts, lines, strict=True)]
+    edited = text
+    for change in reversed(place.changes):
+        after = change.first + change.count
+        if change.count and change.lines:
+            edited = edited.splice(starts[change.first], ends[after - 1], "\n".join(change.lines))
+        elif change.count:
+            edited = edited.splice(starts[change.first], min(ends[after - 1] + 1, len(text.shown)), "")
+        elif change.first < len(lines):
+            edited = edited.splice(starts[change.first], starts[change.first], "\n".join((*change.lines, "")))
+        else:
+            edited = edited.splice(ends[-1], ends[-1], "\n".join(("", *change.lines)))
+    return Edited(_ended_like(text, edited), 1, place.differed)
+
+
+def _ended_like(before: Text, after: Text) -> Text:
+    """``after`` with a final line end if ``before`` had one."""
+    if before.shown.endswith("\n") and after.shown and not after.shown.endswith("\n"):
+        return after.splice(len(after.shown), len(after.shown), "\n")
+    return after
+
+
+def _at_lines(found: Sequence[int]) -> str:
+    """Line numbers (given from 0) for people."""
+    return f"lines {', '.join(str(line + 1) for line in found[:10])}{'…' if len(found) > 10 else ''}"
 
 
 def _common(one: str, other: str) -> int:

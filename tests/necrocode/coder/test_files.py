@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from necrocode.coder.tools.beneath import Beneath, Refused
 from necrocode.coder.tools.files import edit_file, read_file, write_file
 from necrocode.coder.tools.text import Text
+from necrocode.coder.tools.tolerant import places
 
 
 def edited(slot: Path, content: bytes, old: str, new: str, *, replace_all: bool = False) -> bytes:
@@ -69,10 +70,73 @@ def test_text_that_is_not_there_is_refused_with_the_closest_lines(tmp_path: Path
     assert "closest lines are:\n1\tdef add(a, b):\n2\t    return a + b" in told
 
 
-def test_text_with_other_spaces_is_refused_and_shown_as_it_is(tmp_path: Path) -> None:
-    told = refusal(tmp_path, b"if x:\n\treturn 1\n", "if x:\n    return 1\n", "y")
-    assert "other spaces" in told
-    assert "2\t\treturn 1" in told
+@pytest.mark.parametrize(
+    ("content", "old", "new", "result", "told"),
+    [
+        # deeper, and one line more
+        (b"class A:\n    def f(self):\n        return 1\n",
+         "def f(self):\n    return 1", "def f(self):\n    x = 2\n    return x",
+         b"class A:\n    def f(self):\n        x = 2\n        return x\n", "indentation"),
+        # less deep, and a line above it
+        (b"if x:\n    a()\nb()\n", "        a()", "        c()\n        a()",
+         b"if x:\n    c()\n    a()\nb()\n", "indentation"),
+        # tabs
+        (b"if x:\n\treturn 1\n", "if x:\n    return 1\n", "if x:\n    if y:\n        return 2\n    return 1\n",
+         b"if x:\n\tif y:\n\t\treturn 2\n\treturn 1\n", "indentation"),
+        (b"if x:\n  y()\n", "if x:\n\ty()", "if x:\n\tz(\n\t\t1)", b"if x:\n  z(\n    1)\n", "indentation"),
+        # spaces at line ends, which stay where nothing changes
+        (b"a = 1  \nb = 2\t\nc = 3\n", "a = 1\nb = 2\nc = 3", "a = 1\nb = 5\nc = 3",
+         b"a = 1  \nb = 5\nc = 3\n", "spaces at line ends"),
+        # quotes and dashes
+        ("say(\u201chi\u201d)  \u2013 x\nend\n".encode(), 'say("hi")  - x\nend', 'say("hi")  - x\nmore\nend',
+         "say(\u201chi\u201d)  \u2013 x\nmore\nend\n".encode(), "quotes, dashes or spaces"),
+        # a block goes, line ends and all
+        (b"a\r\n  b()\r\n  c()\r\nd\r\n", "b()\nc()\n", "", b"a\r\nd\r\n", "indentation"),
+        # at the end of a file without a final line end
+        (b"a()\n    b()", "b()", "b()\nc()", b"a()\n    b()\nc()", ""),
+        (b"x\n    b()\n    d()", "b()\nd()", "b()\nd()\ne()", b"x\n    b()\n    d()\n    e()", "indentation"),
+    ],
+)  # fmt: skip
+def test_what_is_almost_there_and_only_once_is_edited_as_the_file_has_it(
+    tmp_path: Path, content: bytes, old: str, new: str, result: bytes, told: str
+) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with Beneath(tmp_path) as folder:
+        changed = edit_file(folder, "f", old, new)
+    assert (tmp_path / "f").read_bytes() == result
+    assert f"although {told} differed" in changed.content if told else "although" not in changed.content
+
+
+def test_what_is_almost_there_more_than_once_is_refused_with_its_places(tmp_path: Path) -> None:
+    told = refusal(tmp_path, b"if a:\n  x()\n  y()\nif b:\n    x()\n    y()\n", "x()\ny()", "z()")
+    assert "2 places differ from it only in indentation (lines 2, 5)" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "old"),
+    [(b"a = f(1, 2)\n", "a = f(1,2)"), (b"  a()\n b()\n", "a()\nb()"), (b"\n\n", "   \n  "), (b"a\nb\n", "a\n\nb")],
+)
+def test_what_differs_in_more_is_refused(tmp_path: Path, content: bytes, old: str) -> None:
+    assert "old_text is not in f" in refusal(tmp_path, content, old, "new")
+
+
+@given(
+    lines=st.lists(st.text("ab{}", min_size=1, max_size=4), min_size=1, max_size=6, unique=True),
+    by=st.sampled_from([" ", "    ", "\t"]),
+    data=st.data(),
+)
+def test_a_block_that_stands_deeper_is_edited_as_if_it_stood_at_the_margin(
+    lines: list[str], by: str, data: st.DataObject
+) -> None:
+    new = data.draw(st.lists(st.text("abxy{}", min_size=1, max_size=4), max_size=6))
+    assume(new != lines)
+    shown = "first\n" + "".join(f"{by}{line}\n" for line in lines) + "last\n"
+    found = places(shown.split("\n")[:-1], "\n".join(lines), "\n".join(new))
+    (place,) = [each for each in found if each.line == 1]
+    made = shown.split("\n")[:-1]
+    for change in reversed(place.changes):
+        made[change.first : change.first + change.count] = change.lines
+    assert made == ["first", *(by + line for line in new), "last"]
 
 
 def test_copied_line_numbers_are_recognised(tmp_path: Path) -> None:
