@@ -19,6 +19,7 @@ from necrocode.coder.document import RESPONSE_FORMAT, as_plain, read_document
 from necrocode.coder.settings import CoderSettings
 from necrocode.coder.spending import Spending
 from necrocode.coder.tools.offer import TOOLS, Malformed, parse
+from necrocode.coder.tools.written_edits import edits_in
 from necrocode.engine.errors import TaskError
 from necrocode.states.ports import ChatRequest
 
@@ -196,6 +197,8 @@ class Conversation:
 
     def _take_plain(self, text: str, *, cut: bool) -> None:
         self._append({"role": "assistant", "content": text or "(an empty answer)"})
+        if not cut and self._take_written_edits(text):
+            return
         self._plain += 1
         if self._plain >= PLAIN_ANSWERS:
             self._stuck = (
@@ -210,6 +213,19 @@ class Conversation:
             self._say("Your answer was cut at its longest length. Call a tool right away, with less text.")
         else:
             self._say("That was no tool call. Go on by calling a tool; if the task is done, call finish.")
+
+    def _take_written_edits(self, text: str) -> bool:
+        """Have edits carried out that stand in the text of an answer; whether there were any."""
+        try:
+            edits = edits_in(text)
+        except Malformed as error:
+            self._note_malformed(str(error))
+            self._say(f"{error} Better call a tool.")
+            return True
+        self._queue.extend(_Call("", name, arguments) for name, arguments in edits)
+        if edits:
+            self._plain = 0
+        return bool(edits)
 
     def _take_document(self, text: str, *, cut: bool) -> None:
         self._append({"role": "assistant", "content": text or "(an empty answer)"})
@@ -242,8 +258,12 @@ class Conversation:
             return
         self._results.append(content)
         self._failed_operations |= not result.get("ok", True)
-        if not self._queue:
+        if self._queue:
+            return
+        if self._json:
             self._end_document()
+        else:
+            self._end_written_edits()
 
     # --- tools
 
@@ -276,6 +296,11 @@ class Conversation:
 
     def _answer_call(self, call: _Call, content: str) -> None:
         self._append({"role": "tool", "tool_call_id": call.id, "content": content})
+
+    def _end_written_edits(self) -> None:
+        results, self._results = self._results, []
+        told = "What you wrote was carried out:\n" + "\n\n".join(results)
+        self._say(f"{told}\n\nGo on by calling a tool; if the task is done, call finish.")
 
     # --- documents
 
