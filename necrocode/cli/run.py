@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 @click.option("--network/--no-network", default=None, help="Whether commands may use the network.")
 @click.option("--force", is_flag=True, help="Drive a run that was parked as poison.")
 @click.option("--take-over", is_flag=True, help="Take the run from a process that gives no sign of life for its lease.")
+@click.option("--record", type=click.Path(path_type=Path), help="Write the model's answers to this cassette.")
+@click.option("--replay", type=click.Path(path_type=Path), help="Take the answers from a cassette; no model is asked.")
 @json_option
 @common
 def command(
@@ -56,6 +61,8 @@ def command(
     network: bool | None,
     force: bool,
     take_over: bool,
+    record: Path | None,
+    replay: Path | None,
     as_json: bool,
     config_file: Path | None,
     home: Path | None,
@@ -81,7 +88,10 @@ def command(
 
     # Before anything is opened: what is wrong leaves nothing behind.
     wanted = [named(each) for each in loaded]
+    if replay is not None and llm_endpoint is not None:
+        raise click.UsageError("--replay asks no --endpoint")
     with (
+        replaying(replay) as recorded,
         opened(
             config_file,
             home,
@@ -89,7 +99,8 @@ def command(
             push=push,
             push_partial_work=push_partial_work,
             llm_model=llm_model,
-            llm_endpoint=llm_endpoint,
+            llm_endpoint=llm_endpoint if recorded is None else recorded.url,
+            llm_api_key=None if recorded is None else recorded.key,
             sandbox=sandbox,
             network=network,
         ) as runner,
@@ -112,7 +123,34 @@ def command(
         elif died:
             note(f"unfinished: {counted(len(died), 'other run')}; to go on with all of them: necrocode resume --all")
         codes = drive_all(runner, job_list, jobs=jobs, as_json=as_json, force=force, take_over=take_over)
+        if record is not None:
+            from necrocode.scripted import cassette
+
+            cassette.save(record, cassette.cassette(runner.journal, list(begun)))
     leave(exits.worst(codes))
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Where recorded answers are given, and the key that is asked for there."""
+
+    url: str
+    key: str
+
+
+@contextmanager
+def replaying(path: Path | None) -> Iterator[Recorded | None]:
+    """Play a cassette on loopback; ``None`` if there is none to be played."""
+    if path is None:
+        yield None
+        return
+    from secrets import token_hex
+
+    from necrocode.scripted import ScriptedServer
+    from necrocode.scripted.cassette import load
+
+    with ScriptedServer(load(path)) as server:
+        yield Recorded(server.url, f"replayed-{token_hex(8)}")
 
 
 def folder_of_tasks(config_file: Path | None, home: Path | None) -> Path | None:
