@@ -151,6 +151,14 @@ class RunnerConfig(BaseSettings):
     max_cost_usd: Money | None = None
     prices: dict[str, ModelPrice] = {}
 
+    # --- another coder
+    #: A command-line agent that does the task in place of our own tool loop, such as ``some-agent -f {prompt_file}``.
+    coder_command: Text | None = None
+    #: Variables that it gets, such as that of its own key.
+    coder_pass_env: list[EnvName] = []
+    #: For one attempt at the task.
+    coder_timeout_seconds: Seconds = 1800
+
     # --- limits and attempts
     #: Active seconds of a run whose task says nothing else.
     default_timeout_seconds: Seconds = 1800
@@ -262,7 +270,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
         for name in names:
             value = environ.get(name, "").strip()
             if value:
-                found[field] = name, _structured(value) if field == "prices" else value
+                found[field] = name, _structured(value) if field in ("prices", "coder_pass_env") else value
                 break
     return found
 

@@ -13,6 +13,7 @@ from necrocode.engine.retry import RetryPolicy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from necrocode.coder.agent import AgentSettings
     from necrocode.coder.settings import CoderSettings, Progress
     from necrocode.commands.runner import SupervisedCommands
     from necrocode.config import RunnerConfig
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from necrocode.pool.holders import Holders
     from necrocode.registry.files import FileRegistry
     from necrocode.registry.taking import TaskSets
-    from necrocode.states.ports import ArtifactStore, Ports, RepoPool, TaskRegistry
+    from necrocode.states.ports import ArtifactStore, Coder, Ports, RepoPool, TaskRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def wire(
     here, ``epoch`` the epoch in which it is; ``fence`` raises ``Superseded`` if another process has it by now.
     """
     from necrocode.artifacts.local import LocalArtifacts
+    from necrocode.coder.agent import CommandCoder
     from necrocode.coder.loop import ToolLoopCoder
     from necrocode.git.workspace import GitWorkspaces
     from necrocode.llm.openai_client import OpenAIChat
@@ -68,6 +70,9 @@ def wire(
         endpoint=config.llm_endpoint,
         mask=credentials.mask,
     )
+    coder: Coder = ToolLoopCoder(llm, commands, coder_settings(config), progress)
+    if config.coder_command is not None:
+        coder = CommandCoder(commands, agent_settings(config))
     ports = Ports(
         registry=registry_of(services, config, credentials),
         fallbacks=fallbacks_of(services, config),
@@ -83,14 +88,15 @@ def wire(
             fence=fence,
         ),
         commands=commands,
-        coder=ToolLoopCoder(llm, commands, coder_settings(config), progress),
+        coder=coder,
         artifacts=artifacts_of(home, services, config, credentials, epoch),
         credentials=credentials,
         log=FileLog(home, credentials.mask),
     )
 
-    # Both take a while to start: they do it while the slot is being prepared.
-    llm.preload()
+    # They take a while to start: they do it while the slot is being prepared.
+    if config.coder_command is None:
+        llm.preload()
     commands.warm()
 
     def close() -> None:
@@ -268,6 +274,21 @@ def coder_settings(config: RunnerConfig) -> CoderSettings:
         max_output_bytes=config.max_output_bytes,
         network=config.network,
         tool_mode=config.tool_mode,
+    )
+
+
+def agent_settings(config: RunnerConfig) -> AgentSettings:
+    """The part of the configuration that is about another coder."""
+    from necrocode.coder.agent import AgentSettings
+
+    assert config.coder_command is not None
+    return AgentSettings(
+        command=config.coder_command,
+        model=config.llm_model,
+        timeout=timedelta(seconds=config.coder_timeout_seconds),
+        pass_env=tuple(config.coder_pass_env),
+        network=config.network,
+        max_output_bytes=config.max_output_bytes,
     )
 
 

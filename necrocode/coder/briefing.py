@@ -28,6 +28,11 @@ def system_prompt(mode: str) -> str:
     return _text("system_json.md" if mode == "json" else "system.md").strip()
 
 
+def agent_prompt() -> str:
+    """What a command-line agent is told before the task."""
+    return _text("agent.md").strip()
+
+
 def task_message(work: CoderWork) -> str:
     """The task as the first user message. Reads the slot: to be recorded by the caller."""
     task = work.task
