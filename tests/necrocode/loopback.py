@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[L
             if response.cut:
                 self.close_connection = True
 
-        do_GET = do_POST = do_PUT = _handle
+        do_GET = do_POST = do_PUT = do_DELETE = _handle
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: ARG002
             return
@@ -117,3 +118,10 @@ def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[L
         http.shutdown()
         http.server_close()
         thread.join()
+
+
+def closed_port() -> str:
+    """The address of a service that is not there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
