@@ -252,6 +252,9 @@ class RunnerConfig(BaseSettings):
         )
 
 
+BUCKETS = ("s3://", "gs://")
+"""How the URL of an artifact store begins that is a bucket, not a service."""
+
 SECRETS = frozenset({"llm_api_key"})
 """Fields that hold a secret themselves."""
 

@@ -238,7 +238,9 @@ def artifacts_of(
 
 def bucket_of(config: RunnerConfig, credentials: LoadedCredentials) -> ObjectArtifacts | None:
     """The bucket that keeps artifacts, if it is one."""
-    if config.artifact_store_url is None or config.artifact_store_url.startswith(("http://", "https://")):
+    from necrocode.config import BUCKETS
+
+    if config.artifact_store_url is None or not config.artifact_store_url.startswith(BUCKETS):
         return None
     from necrocode.artifacts.objects import ObjectArtifacts
 

@@ -19,7 +19,7 @@ _NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist", re.IGNORECASE)
 _NO_LOGIN = re.compile(
     r"Missing (AccessKeyId|SecretAccessKey)|[Cc]redential|metadata server|service account|oauth", re.I
 )
-_CERTIFICATE = re.compile(r"certificate|UnknownIssuer", re.IGNORECASE)
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _NETWORK = re.compile(r"HTTP error|reqwest::Error|hyper")
 
 
@@ -40,7 +40,8 @@ def fault_of(error: Exception, *, store: str, what: str, timeout: str, mask: Cal
     status = int(found[1]) if found else 404 if isinstance(error, FileNotFoundError) else None
     if status is not None:
         words = say(f"answered {status}{_words(shown, mask)}")
-        if status in _RETRY or status >= 500:
+        # 501: a server that cannot put an object only where none is
+        if status in _RETRY or (status >= 500 and status != 501):
             return Transient(words)
         if status in (401, 403):
             return EnvironmentFault(
@@ -53,10 +54,10 @@ def fault_of(error: Exception, *, store: str, what: str, timeout: str, mask: Cal
     if "Received redirect" in shown:
         words = say("it redirects: the bucket is in another region (AWS_REGION), or the endpoint is wrong")
         return EnvironmentFault(words, stop_reason="service_request")
-    if _CERTIFICATE.search(debug):
-        return EnvironmentFault(
-            say(f"the certificate of {_origin(shown)} is not trusted: {_cause(debug)}"), stop_reason="service_tls"
-        )
+    certificate = _CERTIFICATE.search(debug)
+    if certificate is not None:
+        words = say(f"the certificate of {_origin(shown)} is not trusted: {certificate[1]}")
+        return EnvironmentFault(words, stop_reason="service_tls")
     if "kind: Timeout" in debug or "TimedOut" in debug:
         return Transient(say(f"no answer from {_origin(shown)} within {timeout}"))
     if "kind: Connect," in debug:

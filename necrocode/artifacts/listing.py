@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from necrocode.artifacts.local import LocalArtifacts
 from necrocode.artifacts.stored import ListedStore, StoredArtifact, Version, numbered
+from necrocode.config import BUCKETS
 from necrocode.engine.errors import RunNotFound
 from necrocode.engine.pruning import pruned
 from necrocode.wiring import bucket_of
@@ -22,17 +23,16 @@ class Buckets:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._known: dict[str, ObjectArtifacts] = {}
+        self._known: dict[str, ObjectArtifacts | None] = {}
 
     def of_run(self, run: RunRecord) -> ObjectArtifacts | None:
         """Where the run's artifacts are; ``None`` if that is no bucket. Raises :class:`EnvironmentFault`."""
         config = self._runner.config_of(run.run_id)
-        url = config.artifact_store_url or ""
+        url = config.artifact_store_url
+        if url is None or not url.startswith(BUCKETS):
+            return None
         if url not in self._known:
-            bucket = bucket_of(config, self._runner.credentials_of(run.run_id))
-            if bucket is None:
-                return None
-            self._known[url] = bucket
+            self._known[url] = bucket_of(config, self._runner.credentials_of(run.run_id))
         return self._known[url]
 
     def of_gone_runs(self) -> Iterator[tuple[str, ObjectArtifacts]]:

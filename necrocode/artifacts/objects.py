@@ -7,17 +7,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
 from necrocode.artifacts.faults import fault_of
 from necrocode.artifacts.rest import MAX_DOWNLOAD
 from necrocode.artifacts.stored import PIECE, StoredArtifact
+from necrocode.config import ServiceUrl
 from necrocode.engine.errors import EnvironmentFault, Transient
 from necrocode.errors import DamagedArtifact, NotFound
 from necrocode.states.ports import Artifact
@@ -28,13 +29,25 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs")
 """Of the URLs that name a bucket."""
 
-ENDPOINT_VARIABLES = {
+_ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
 }
 """Environment variables with the URL of a server, by scheme; without one, it is the provider's own."""
 
-_REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_HEADERS = {
+    "s3": {
+        "AWS_ACCESS_KEY_ID": "access_key_id",
+        "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+        "AWS_SESSION_TOKEN": "session_token",
+        "AWS_TOKEN": "session_token",
+        "AWS_REGION": "region",
+        "AWS_DEFAULT_REGION": "region",
+    },
+    "gs": {"GOOGLE_BEARER_TOKEN": "bearer_token"},
+}
+"""Environment variables whose values go into headers, and obstore's settings that they stand for."""
+
 #: Records that are read at once.
 _AT_ONCE = 8
 
@@ -56,7 +69,8 @@ class ObjectArtifacts:
     Endpoint, region and credentials come from the environment, as obstore reads them (``AWS_…``, ``GOOGLE_…``, or the
     machine's own role). An object store knows no runs: it cannot refuse an older epoch, as a REST store does. Removing
     the last upload of some contents at the very moment when another one of the same contents comes in can take these
-    from it, if both its writes fall between the look at the references and the removal.
+    from it, if both its writes fall between the look at the references and the removal. A death in the middle of an
+    upload can leave contents without a record, if what is uploaded after it under that key has grown.
 
     Raises what :func:`necrocode.artifacts.faults.fault_of` says, masked; never retries. Safe between threads.
     """
@@ -254,6 +268,12 @@ class ObjectArtifacts:
             yield self._store()
         except (BaseError, FileNotFoundError) as error:
             raise self._fault(what, error) from error
+        except BaseException as error:
+            # a bug in the library, under a name that cannot be imported: to us, a store that cannot be used
+            if type(error).__name__ != "PanicException":
+                raise
+            words = self._mask(f"artifact store {self.url}: {what}: obstore gave up: {error}")
+            raise EnvironmentFault(words, stop_reason="service_request") from error
 
     def _fault(self, what: str, error: Exception) -> EnvironmentFault:
         return fault_of(
@@ -264,6 +284,8 @@ class ObjectArtifacts:
         from obstore.store import GCSStore, S3Store
 
         endpoint = self._endpoint()
+        secrets: Any = dict(self._secrets())
+        self._check_environment(secrets)
         options: ClientConfig = {
             "timeout": self._timeout,
             "connect_timeout": min(self._timeout, timedelta(seconds=10)),
@@ -273,33 +295,32 @@ class ObjectArtifacts:
         # the engine retries, and writes down that it does
         retries: RetryConfig = {"max_retries": 0, "retry_timeout": self._timeout}
         prefix = self._prefix or None
-        secrets: Any = dict(self._secrets())
         if self._scheme == "gs":
             return GCSStore(self._bucket, prefix=prefix, config=secrets, client_options=options, retry_config=retries)
         return S3Store(self._bucket, prefix=prefix, config=secrets, client_options=options, retry_config=retries)
 
     def _endpoint(self) -> str:
-        """The server that the environment names, empty for the provider's own. What obstore would panic at is a
-        fault.
-        """
-        for name in _REGION_VARIABLES if self._scheme == "s3" else ():
-            if not re.fullmatch(r"[A-Za-z0-9-]*", os.environ.get(name, "")):
-                raise EnvironmentFault(
-                    f"artifact store {self.url}: {name} must be the name of a region", stop_reason="service_request"
-                )
-        for name in ENDPOINT_VARIABLES[self._scheme]:
+        """The server that the environment names; empty for the provider's own. Raises :class:`EnvironmentFault`."""
+        for name in _ENDPOINTS[self._scheme]:
             endpoint = os.environ.get(name, "")
             if not endpoint:
                 continue
-            if not re.fullmatch(
-                r"https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[\w./-]*)?|https?://\[[0-9a-fA-F:.]+\](:\d+)?/?", endpoint
-            ):
-                raise EnvironmentFault(
-                    f"artifact store {self.url}: {name} must be a URL such as https://host:port",
-                    stop_reason="service_request",
-                )
-            return endpoint
+            with contextlib.suppress(ValidationError):
+                url = TypeAdapter(ServiceUrl).validate_python(endpoint)
+                if re.match(r"https?://[A-Za-z0-9._:\[\]-]+(/|$)", url):
+                    return url
+            raise self._unusable(name, "must be a URL such as https://host:port")
         return ""
+
+    def _check_environment(self, given: Collection[str]) -> None:
+        """Refuse what obstore would panic at: it becomes a header. ``given`` are settings that it is told otherwise."""
+        for name, setting in _HEADERS[self._scheme].items():
+            value = os.environ.get(name, "")
+            if setting not in given and not (value.isascii() and (value.isprintable() or not value)):
+                raise self._unusable(name, "must be one line of printable ASCII characters")
+
+    def _unusable(self, variable: str, problem: str) -> EnvironmentFault:
+        return EnvironmentFault(f"artifact store {self.url}: {variable} {problem}", stop_reason="service_request")
 
 
 class _Record(BaseModel):

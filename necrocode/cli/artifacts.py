@@ -100,5 +100,7 @@ def export_command(
 
 
 def _note_rest(url: str | None) -> None:
-    if url is not None and url.startswith(("http://", "https://")):
+    from necrocode.config import BUCKETS
+
+    if url is not None and not url.startswith(BUCKETS):
         note(f"note: {url} cannot be asked what it has: only what is kept elsewhere is here")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import nullcontext
 
 import pytest
 
 from tests.crash.scene import rows_of
 from tests.e2e.conftest import Play
-from tests.e2e.stage import BRANCH, SOLVE, Stage
+from tests.e2e.stage import BRANCH, PATIENCE, SOLVE, Stage
 from tests.necrocode.artifacts.buckets import BUCKET, SECRET, logins_checked, moto, s3_environ
-from tests.necrocode.loopback import closed_port
+from tests.necrocode.loopback import Request, Response, closed_port, serve
 
 URL = f"s3://{BUCKET}/runs"
 ONE_TRY = {"NECROCODE_NETWORK_RETRY_COUNT": "0"}
@@ -53,10 +54,39 @@ def test_what_a_bucket_that_is_down_does_not_take_is_uploaded_once_it_is_back(st
     assert [artifact["uri"].partition(":")[0] for artifact in stage.only_run.data["artifacts"]] == ["file"] * 3
     with moto(port=int(endpoint.rpartition(":")[2])):
         # it needs no telling where the run's bucket is: that was recorded; how to get there was not
-        mended = stage.necrocode("doctor", "--fix", **s3_environ(endpoint))
+        key = stage.root / "key"
+        key.write_text(f"{SECRET}\n", encoding="utf-8")
+        key.chmod(0o600)
+        env = {**s3_environ(endpoint), "AWS_SECRET_ACCESS_KEY_FILE": str(key)}
+        del env["AWS_SECRET_ACCESS_KEY"]
+        mended = stage.necrocode("doctor", "--fix", **env)
         assert mended.code == 0, mended.out
     assert len([uri for uri in uris(stage) if uri.startswith(f"{URL}/sha256/")]) == 3
     left_no_secret(stage)
+
+
+def test_a_run_that_is_killed_in_an_upload_repeats_it(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    task, over = stage.task(), threading.Event()
+
+    def hang(_: Request) -> Response:
+        over.wait(PATIENCE)
+        return Response(500)
+
+    with serve(hang) as server:
+        process = stage.start("run", task, ARTIFACT_STORE_URL=URL, **s3_environ(server.url))
+        stage.wait_until(lambda: bool(server.requests), process)
+        process.kill()
+        process.communicate()
+        over.set()
+    with moto() as bucket:
+        env = {"ARTIFACT_STORE_URL": URL, **bucket.environ}
+        done = stage.necrocode("run", task, **env)
+        assert done.code == 0, done.err
+        listed = stage.necrocode("artifacts", "list", "--json", **env).json["artifacts"]
+    assert [(artifact["type"], artifact["version"]) for artifact in listed] == [("diff", 1), ("test", 1), ("log", 1)]
+    assert sorted(artifact["uri"] for artifact in listed) == sorted(uris(stage))
+    assert stage.branch_updates(BRANCH) == 1
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -61,8 +63,10 @@ class Loopback:
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[Loopback]:
-    """Serve on ``port``, or on a free one, until the block ends."""
+def serve(
+    answer: Callable[[Request], Response], *, port: int = 0, certificate: Path | None = None
+) -> Iterator[Loopback]:
+    """Serve on ``port``, or on a free one, until the block ends. ``certificate``: of https, with its key."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -109,7 +113,12 @@ def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[L
                 super().handle_error(request, client_address)
 
     http = Server(("127.0.0.1", port), Handler)
-    server = Loopback(f"http://127.0.0.1:{http.server_port}")
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        # shaken hands with in the thread of each connection: one that never does holds nobody up
+        http.socket = context.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+    server = Loopback(f"http{'s' if certificate else ''}://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

@@ -27,13 +27,13 @@ class Bucket:
     environ: dict[str, str]
 
 
-def s3_environ(endpoint: str, *, secret: str = SECRET) -> dict[str, str]:
+def s3_environ(endpoint: str) -> dict[str, str]:
     """What a user of S3 sets."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "an-access-key-id",
-        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
     }
 
 

@@ -7,10 +7,16 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from obstore.store import S3Store
 
 from necrocode.artifacts.objects import ObjectArtifacts
@@ -271,7 +277,12 @@ def test_a_server_that_is_slow_or_hangs_up_is_transient(monkeypatch: pytest.Monk
         ("AWS_ENDPOINT_URL", "nonsense"),
         ("AWS_ENDPOINT_URL", "ftp://h"),
         ("AWS_ENDPOINT_URL_S3", "http://h:x"),
+        ("AWS_ENDPOINT_URL", "http://h:99999"),
+        ("AWS_ENDPOINT_URL", "http://h|x"),
         ("AWS_REGION", "a\nb"),
+        ("AWS_ACCESS_KEY_ID", "an-id\n"),
+        ("AWS_SECRET_ACCESS_KEY", "a-secret\n"),
+        ("AWS_SESSION_TOKEN", "ä"),
     ],
 )
 def test_an_environment_that_cannot_be_used_is_said_to_be(
@@ -286,6 +297,50 @@ def test_an_environment_that_cannot_be_used_is_said_to_be(
 def test_another_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="is not a URL such as s3://bucket/prefix"):
         ObjectArtifacts(url)
+
+
+@pytest.mark.parametrize(("days", "problem"), [(1, None), (-1, "Expired")])
+def test_a_certificate_must_be_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, days: int, problem: str | None
+) -> None:
+    authority, chain = certificates(tmp_path, ends=timedelta(days=days))
+    with serve(lambda _: Response(404, b""), certificate=chain) as server:
+        for name, value in s3_environ(server.url).items():
+            monkeypatch.setenv(name, value)
+        store = ObjectArtifacts(f"s3://{BUCKET}")
+        with pytest.raises(EnvironmentFault, match=f"the certificate of {server.url} is not trusted: ") as caught:
+            store.health_check()
+        assert caught.value.stop_reason == "service_tls"
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        if problem is None:
+            store.health_check()
+        else:
+            with pytest.raises(EnvironmentFault, match=f"is not trusted: {problem}"):
+                store.health_check()
+
+
+def certificates(folder: Path, *, ends: timedelta) -> tuple[Path, Path]:
+    """An authority's certificate, and one of 127.0.0.1 by it with its key."""
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("an authority", "a server")]
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in names]
+    made = []
+    for name, key, is_authority in zip(names, keys, (True, False), strict=True):
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(names[0], name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=9))
+            .not_valid_after(now + (timedelta(days=9) if is_authority else ends))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+            .sign(keys[0], hashes.SHA256())
+        )
+        made.append(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "authority.pem").write_bytes(made[0])
+    secret = keys[1].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "server.pem").write_bytes(made[1] + secret)
+    return folder / "authority.pem", folder / "server.pem"
 
 
 def test_google_lists_and_removes_too(monkeypatch: pytest.MonkeyPatch) -> None:
