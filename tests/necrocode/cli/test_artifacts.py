@@ -46,7 +46,7 @@ def went(runner: Runner, now: datetime, *, dry_run: bool = False) -> tuple[int, 
 
 def goes_in_time(stage: Stage, settings: Mapping[str, Any]) -> None:
     """Prune again and again as days go by: the log goes first, the diff outlives its run."""
-    ended = stage.only_run.finished_at
+    run_id, ended = stage.only_run.run_id, stage.only_run.finished_at
     assert ended is not None
     with runner_of(stage, artifact_retention_days=RULES, **settings) as runner:
         assert types(runner) == ["diff", "log", "test"]
@@ -57,6 +57,7 @@ def goes_in_time(stage: Stage, settings: Mapping[str, Any]) -> None:
         assert went(runner, ended + timedelta(days=30, minutes=1)) == (1, 1)
         assert stage.runs() == []
         assert types(runner) == ["diff"]
+        assert [version.number for version in list_versions(runner, run=run_id, task="greeting/1")] == [1]
         assert went(runner, ended + timedelta(days=364)) == (0, 0)
         assert went(runner, ended + timedelta(days=365, minutes=1)) == (0, 1)
         assert types(runner) == []
