@@ -40,3 +40,9 @@ def prune(journal: Journal, run_ids: Sequence[str], *, by: str) -> int:
         return len(run_ids)
 
     return journal.writer.submit(operation)
+
+
+def pruned(journal: Journal) -> set[str]:
+    """The ids of the runs that tombstones stand for."""
+    with journal.database.read() as connection:
+        return {row[0] for row in connection.exec_driver_sql("SELECT run_id FROM tombstones").fetchall()}

@@ -42,6 +42,24 @@ def _service_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _store_url(url: str) -> str:
+    """A service's URL, or that of a bucket with an optional prefix."""
+    import re
+    from urllib.parse import urlsplit
+
+    scheme, _, rest = url.partition("://")
+    if scheme in ("http", "https"):
+        return _service_url(url)
+    if scheme not in ("s3", "gs") or urlsplit(url).scheme != scheme:
+        raise ValueError("must be a URL such as https://host:port/path, s3://bucket/prefix or gs://bucket/prefix")
+    bucket, *prefix = rest.rstrip("/").split("/")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", bucket):
+        raise ValueError("must name a bucket: 3 or more small letters, digits, '-', '.' and '_'")
+    if not all(re.fullmatch(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*", segment) for segment in prefix):
+        raise ValueError("must have a prefix of letters, digits, '.', '_', '=' and '-' between single '/'")
+    return url.rstrip("/")
+
+
 def _env_name(name: str) -> str:
     import re
 
@@ -70,6 +88,7 @@ def _absolute(path: Path) -> Path:
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 ServiceUrl = Annotated[Text, AfterValidator(_service_url)]
+StoreUrl = Annotated[Text, AfterValidator(_store_url)]
 EnvName = Annotated[Text, AfterValidator(_env_name)]
 OneLine = Annotated[Text, AfterValidator(_one_line)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
@@ -121,7 +140,9 @@ class RunnerConfig(BaseSettings):
     home: Folder = Field(default_factory=lambda: default_home(environment()))
     task_registry_url: ServiceUrl | None = None
     repo_pool_url: ServiceUrl | None = None
-    artifact_store_url: ServiceUrl | None = None
+    #: A service, or a bucket (``s3://bucket/prefix``, ``gs://bucket/prefix``), whose endpoint, region and credentials
+    #: come from the environment (``AWS_…``, ``GOOGLE_…``).
+    artifact_store_url: StoreUrl | None = None
     #: The older file-based registry: is told of tasks where no URL is set, or where a run cannot reach it as it begins.
     task_registry_dir: Folder | None = None
     #: A mounted folder of secrets, a file each, named like the environment variable it stands for.
@@ -211,6 +232,8 @@ class RunnerConfig(BaseSettings):
     lock_timeout_seconds: Seconds = 30
     #: Days that ended runs, their artifacts and logs are kept by ``prune``.
     retention_days: Days = 30
+    #: The same for artifacts of a type, such as ``{log = 7, diff = 365}``: shorter or longer than their run is kept.
+    artifact_retention_days: dict[Text, Days] = {}
     #: Days that an unused slot is kept by ``prune``.
     slot_retention_days: Days = 14
 
@@ -237,8 +260,13 @@ class RunnerConfig(BaseSettings):
         )
 
 
+BUCKETS = ("s3://", "gs://")
+"""How the URL of an artifact store begins that is a bucket, not a service."""
+
 SECRETS = frozenset({"llm_api_key"})
 """Fields that hold a secret themselves."""
+
+_STRUCTURED = ("prices", "artifact_retention_days", "coder_pass_env")
 
 LOCAL = frozenset({"home", "secrets_dir"})
 """Fields that say where this process finds things, not what a run does."""
@@ -270,7 +298,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
         for name in names:
             value = environ.get(name, "").strip()
             if value:
-                found[field] = name, _structured(value) if field in ("prices", "coder_pass_env") else value
+                found[field] = name, _structured(value) if field in _STRUCTURED else value
                 break
     return found
 

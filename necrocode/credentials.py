@@ -19,6 +19,26 @@ MOUNTED = Path("/run/secrets/necrocode")
 LLM_KEY, GIT_TOKEN = "LLM key", "Git token"
 REGISTRY_TOKEN, POOL_TOKEN, ARTIFACT_TOKEN = "registry token", "pool token", "artifact store token"
 
+S3_SECRET, S3_SESSION, GCS_TOKEN = "S3 secret access key", "S3 session token", "GCS bearer token"
+
+_BUCKETS = {
+    "s3": {S3_SECRET: "AWS_SECRET_ACCESS_KEY", S3_SESSION: "AWS_SESSION_TOKEN"},
+    "gs": {GCS_TOKEN: "GOOGLE_BEARER_TOKEN"},
+}
+"""By the scheme of the artifact store's URL: the credentials that it needs, named as its users name them."""
+
+_OTHERS = {
+    "s3": ("AWS_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    "gs": (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SERVICE_ACCOUNT_PATH",
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "SERVICE_ACCOUNT",
+    ),
+}
+"""Variables that only obstore reads."""
+
 #: Bytes.
 _MAX_FILE = 65_536
 
@@ -72,6 +92,13 @@ class LoadedCredentials:
         return self.get(ARTIFACT_TOKEN)
 
     @property
+    def bucket_secrets(self) -> dict[str, str]:
+        """The secrets of a bucket of artifacts, by the names of obstore's settings."""
+        named = {"secret_access_key": S3_SECRET, "session_token": S3_SESSION, "bearer_token": GCS_TOKEN}
+        found = {setting: self.get(name) for setting, name in named.items()}
+        return {setting: secret for setting, secret in found.items() if secret is not None}
+
+    @property
     def secret_names(self) -> frozenset[str]:
         """Names of the environment variables that hold a credential, or the path of one: no command gets them."""
         return self._names
@@ -114,12 +141,14 @@ def load_credentials(
     Raises :class:`InvalidConfig` for a file that is named and cannot be read, and for what cannot be a token.
     """
     environ = os.environ if environ is None else environ
+    scheme = (config.artifact_store_url or "").partition("://")[0]
     variables = {
         LLM_KEY: config.llm_api_key_env_var,
         GIT_TOKEN: config.git_token_env_var,
         REGISTRY_TOKEN: config.registry_token_env_var,
         POOL_TOKEN: config.pool_token_env_var,
         ARTIFACT_TOKEN: config.artifact_token_env_var,
+        **_BUCKETS.get(scheme, {}),
     }
     search = _Search(config, environ)
     secrets = {
@@ -131,7 +160,7 @@ def load_credentials(
     search.warnings += [f"the {name} is shorter than {MIN_BYTES} bytes and will not be masked" for name in short]
     if not config.mask_secrets and secrets:
         search.warnings.append("mask_secrets is off: credentials may stand in logs, artifacts and the journal")
-    names = _names(variables.values(), secrets, environ)
+    names = _names((*variables.values(), *_OTHERS.get(scheme, ())), secrets, environ)
     return LoadedCredentials(secrets, names=names, masking=config.mask_secrets), tuple(search.warnings)
 
 

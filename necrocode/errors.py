@@ -6,6 +6,7 @@
     ├── InvalidTask                         necrocode.task_file
     └── InvalidConfig                       necrocode.config
     NotFound (EnvironmentFault, LookupError)   no such task, artifact or slot
+    DamagedArtifact (EnvironmentFault)         an artifact's bytes are not those that were kept
     KeyReused (EnvironmentFault)               an idempotency key came with another request before
 """
 
@@ -47,6 +48,12 @@ class NotFound(EnvironmentFault, LookupError):
     """There is no such thing there."""
 
     stop_reason = "not_found"
+
+
+class DamagedArtifact(EnvironmentFault):
+    """An artifact's bytes are not those that were kept."""
+
+    stop_reason = "artifacts"
 
 
 class KeyReused(EnvironmentFault):

@@ -27,10 +27,12 @@ def senders(
     services: Database,
     config_of: Callable[[str], RunnerConfig],
     credentials: LoadedCredentials,
+    credentials_of: Callable[[str], LoadedCredentials],
 ) -> dict[str, Callable[[Parcel], None]]:
     """By sink: what makes the call that a parcel holds. Each raises what its port raises.
 
-    ``config_of`` gives the configuration of a run: its services are where its parcels go, whoever delivers them.
+    ``config_of`` gives the configuration of a run: its services are where its parcels go, whoever delivers them;
+    ``credentials_of`` the credentials that it names.
     """
     from necrocode.wiring import artifacts_of, commands_of, fallbacks_of, pool_of, registry_of
 
@@ -71,7 +73,7 @@ def senders(
         payload, config = parcel.payload, config_of(parcel.run_id)
         here = artifact_from(payload["artifact"])
         content = LocalArtifacts(services, home.artifacts).download(here.uri)
-        store = artifacts_of(home, services, config, credentials, lambda: parcel.epoch)
+        store = artifacts_of(home, services, config, credentials_of(parcel.run_id), lambda: parcel.epoch)
         uploaded = store.upload(
             content,
             type=here.type,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from necrocode.commands.sandbox import SandboxReport
     from necrocode.config import RunnerConfig
     from necrocode.config_sources import LoadedConfig
+    from necrocode.credentials import LoadedCredentials
     from necrocode.engine.entry import Entry
     from necrocode.engine.stop import StopToken
     from necrocode.pool.embedded import EmbeddedPool
@@ -186,7 +187,7 @@ class Runner:
         from necrocode.narration import log_entry
         from necrocode.wiring import wire
 
-        config = self._config_of(run_id)
+        config = self.config_of(run_id)
         # Each run has its own, since releasing wipes them.
         credentials, _ = load_credentials(config, self._environ)
         driver: Driver | None = None
@@ -304,7 +305,7 @@ class Runner:
         """Who delivers what the outbox holds, by sink."""
         from necrocode.outbox import senders
 
-        return senders(self.home, self.journal, self.services, self._config_of, self.credentials)
+        return senders(self.home, self.journal, self.services, self.config_of, self.credentials, self.credentials_of)
 
     def deliver(self, run_id: str | None = None) -> tuple[int, Sequence[Any]]:
         """Try to deliver what waits in the outbox; returns how many went out, and what still waits."""
@@ -348,8 +349,8 @@ class Runner:
         with self.commands() as commands:
             yield embedded_pool(self.home, self.journal, self.services, self.config, commands)
 
-    def _config_of(self, run_id: str) -> RunnerConfig:
-        """What was recorded with the run, under what is said explicitly now."""
+    def config_of(self, run_id: str) -> RunnerConfig:
+        """What was recorded with the run, under what is said explicitly now. Raises :class:`EnvironmentFault`."""
         recorded = self.journal.settings(run_id)
         now = frozen_view(self.config)
         explicit = {field: now[field] for field in self.loaded.sources if field in now}
@@ -357,6 +358,13 @@ class Runner:
             return thawed({**recorded, **explicit}, self.config)
         except ValueError as error:
             raise EnvironmentFault(f"the recorded configuration of run {run_id} cannot be used: {error}") from error
+
+    def credentials_of(self, run_id: str) -> LoadedCredentials:
+        """The credentials that the run's configuration names. Raises :class:`EnvironmentFault`."""
+        try:
+            return load_credentials(self.config_of(run_id), self._environ)[0]
+        except InvalidInput as error:
+            raise EnvironmentFault(str(error), stop_reason="credentials") from error
 
 
 def _unfinished(run_id: str) -> InvalidInput:

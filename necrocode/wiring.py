@@ -13,6 +13,7 @@ from necrocode.engine.retry import RetryPolicy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from necrocode.artifacts.objects import ObjectArtifacts
     from necrocode.coder.agent import AgentSettings
     from necrocode.coder.settings import CoderSettings, Progress
     from necrocode.commands.runner import SupervisedCommands
@@ -242,6 +243,9 @@ def artifacts_of(
         from necrocode.artifacts.local import LocalArtifacts
 
         return LocalArtifacts(services, home.artifacts)
+    bucket = bucket_of(config, credentials)
+    if bucket is not None:
+        return bucket
     from necrocode.artifacts.rest import ArtifactStoreClient
 
     return ArtifactStoreClient(
@@ -250,6 +254,22 @@ def artifacts_of(
         timeout=timedelta(seconds=config.service_timeout_seconds),
         mask=credentials.mask,
         epoch=epoch,
+    )
+
+
+def bucket_of(config: RunnerConfig, credentials: LoadedCredentials) -> ObjectArtifacts | None:
+    """The bucket that keeps artifacts, if it is one."""
+    from necrocode.config import BUCKETS
+
+    if config.artifact_store_url is None or not config.artifact_store_url.startswith(BUCKETS):
+        return None
+    from necrocode.artifacts.objects import ObjectArtifacts
+
+    return ObjectArtifacts(
+        config.artifact_store_url,
+        secrets=lambda: credentials.bucket_secrets,
+        timeout=timedelta(seconds=config.service_timeout_seconds),
+        mask=credentials.mask,
     )
 
 

@@ -24,7 +24,8 @@ def keep(ctx: Context, ports: Ports, type: str, name: str, content: Callable[[],
     at = ctx.now()
 
     def upload_to(store: ArtifactStore, attempt: Attempt) -> Json:
-        metadata = {"run_id": ctx.run_id, "task_id": ctx.data["task"].get("task_id")}
+        task = ctx.data["task"]
+        metadata = {"run_id": ctx.run_id, "task_id": task.get("task_id"), "spec_name": task.get("spec_name")}
         key = attempt.idempotency_key
         return artifact_json(store.upload(content(), type=type, name=name, metadata=metadata, at=at, key=key))
 

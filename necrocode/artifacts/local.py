@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,28 +15,18 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
+from necrocode.artifacts.stored import PIECE, StoredArtifact
 from necrocode.disk import file_errors
 from necrocode.embedded.instants import from_microseconds, to_microseconds
 from necrocode.embedded.schema import artifacts
 from necrocode.engine.canonical import canonical
 from necrocode.engine.database import Database
-from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.folders import make_folder, sync_directory
-from necrocode.errors import NotFound
+from necrocode.errors import DamagedArtifact, NotFound
 from necrocode.states.ports import Artifact
 
 #: A file that is being written is abandoned after this.
 _ABANDONED = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredArtifact:
-    """One upload."""
-
-    #: The idempotency key it came with.
-    key: str
-    name: str
-    artifact: Artifact
 
 
 class Draft:
@@ -81,7 +70,7 @@ class LocalArtifacts:
     def upload(
         self, content: bytes, *, type: str, name: str, metadata: Mapping[str, Any], at: datetime, key: str
     ) -> Artifact:
-        """Keep ``content``; the same ``key`` again gives the first artifact. Raises :class:`EnvironmentFault`."""
+        """Keep ``content``; the same ``key`` again gives the first artifact. Raises ``EnvironmentFault``."""
         with self._database.read() as connection:
             known = self._row(connection, key)
         if known is not None and self._path(known.sha256).is_file():
@@ -118,11 +107,26 @@ class LocalArtifacts:
         return self._artifact(known)
 
     def download(self, uri: str) -> bytes:
-        """The bytes. Raises :class:`NotFound`, :class:`EnvironmentFault` if they are not those that were uploaded."""
+        """The bytes. Raises :class:`NotFound`, :class:`DamagedArtifact` if they are not those that were uploaded."""
         with self._readable(uri):
             content = self._path(self._sha256(uri)).read_bytes()
         self._check(uri, hashlib.sha256(content).hexdigest())
         return content
+
+    def pieces(self, uri: str) -> Iterator[bytes]:
+        """The bytes, a piece at a time. Raises as :meth:`download` does, for damage once the last piece was read."""
+        path, found = self._path(self._sha256(uri)), hashlib.sha256()
+        with self._readable(uri):
+            file = path.open("rb")
+        with file:
+            while True:
+                with self._readable(uri):
+                    piece = file.read(PIECE)
+                if not piece:
+                    break
+                found.update(piece)
+                yield piece
+        self._check(uri, found.hexdigest())
 
     def checked_file(self, uri: str) -> Path:
         """The file with the bytes, for reading only. Raises as :meth:`download` does; holds no more than a piece."""
@@ -177,6 +181,10 @@ class LocalArtifacts:
                 self._path(row.sha256).unlink(missing_ok=True)
             return int(row.size_bytes)
 
+    def forget(self, stored: StoredArtifact) -> int:
+        """:meth:`delete` of what was listed."""
+        return self.delete(stored.key)
+
     def sweep(self) -> int:
         """Remove what deaths left behind: unfinished files, and files of no upload. Returns the bytes freed."""
         freed = 0
@@ -195,7 +203,7 @@ class LocalArtifacts:
         return freed
 
     def health_check(self) -> None:
-        """Raises what :class:`Database` raises, or :class:`EnvironmentFault`, if the store cannot be used."""
+        """Raises what :class:`Database` raises, or ``EnvironmentFault``, if the store cannot be used."""
         self._database.revision()
         with self._explained():
             make_folder(self.folder / "writing")
@@ -250,9 +258,7 @@ class LocalArtifacts:
 
     def _check(self, uri: str, found: str) -> None:
         if found != self._sha256(uri):
-            raise EnvironmentFault(
-                f"the artifact {uri} is damaged: its bytes have another hash", stop_reason="artifacts"
-            )
+            raise DamagedArtifact(f"the artifact {uri} is damaged: its bytes have another hash")
 
     def _place(self, temporary: Path, path: Path) -> None:
         with self._explained():

@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": "Look at the machine, and at what runs have left behind.",
     "demo": "See a run killed with SIGKILL, resumed and pushed, in a temporary folder.",
     "db": "Upgrade or check the database files.",
+    "artifacts": "List what was kept of runs, or export it as a ZIP file.",
     "prune": "Remove old runs, artifacts and slots.",
     "serve": "Serve a task registry, a repo pool and an artifact store over HTTP.",
 }

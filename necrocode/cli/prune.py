@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from necrocode.cli.session import common, counted, json_option, opened, print_json
+from necrocode import exits
+from necrocode.cli.session import common, counted, json_option, leave, note, opened, print_json
 
 
 @click.command("prune")
@@ -39,7 +40,8 @@ def command(
 ) -> None:
     """Remove ended runs from the journal, each leaving a tombstone, with everything that was kept of them.
 
-    Runs whose reports still wait in the outbox stay.
+    Runs whose reports still wait in the outbox stay, and those whose bucket of artifacts cannot be used now. Types of
+    artifacts that artifact_retention_days names are kept for so long, whatever becomes of their runs.
     """
     from necrocode.pruning import prune
 
@@ -47,7 +49,7 @@ def command(
         pruned = prune(runner, by=_who(), dry_run=dry_run)
         if as_json:
             print_json(pruned.to_json())
-            return
+            leave(exits.ENVIRONMENT if pruned.problems else exits.COMPLETED)
         would = "would go" if dry_run else "gone"
         for run_id in pruned.runs:
             click.echo(f"run {run_id}: {would}")
@@ -58,6 +60,9 @@ def command(
             f"{counted(pruned.artifacts, 'artifact')} "
             f"({pruned.artifact_bytes:,} bytes): {would}"
         )
+        for problem in pruned.problems:
+            note(f"error: {problem}")
+        leave(exits.ENVIRONMENT if pruned.problems else exits.COMPLETED)
 
 
 def _who() -> str:

@@ -138,7 +138,7 @@ def _explain(error: Exception) -> int:
         LeaseHeld,
         RunNotFound,
     )
-    from necrocode.errors import InvalidInput
+    from necrocode.errors import DamagedArtifact, InvalidInput
 
     if os.environ.get(_DEBUG):
         import traceback
@@ -152,6 +152,9 @@ def _explain(error: Exception) -> int:
         return exits.DRIVEN_ELSEWHERE
     if isinstance(error, JournalDamaged):
         note(f"error: {error}\nsee 'necrocode verify --all'")
+        return exits.DAMAGED
+    if isinstance(error, DamagedArtifact):
+        note(f"error: {error}")
         return exits.DAMAGED
     if isinstance(error, EnvironmentFault | EngineError):
         note(f"error: {error}")

@@ -12,7 +12,8 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
-from necrocode.artifacts.local import LocalArtifacts, StoredArtifact
+from necrocode.artifacts.local import LocalArtifacts
+from necrocode.artifacts.stored import StoredArtifact
 from necrocode.embedded.fences import check_epoch
 from necrocode.engine.database import Database
 from necrocode.errors import KeyReused, NotFound

@@ -11,14 +11,7 @@ from necrocode.registry.files import FileRegistry
 from tests.crash.scene import rows_of
 from tests.e2e.conftest import Play
 from tests.e2e.stage import BRANCH, GATE, PATIENCE, SOLVE, Stage
-from tests.necrocode.loopback import Request, Response, serve
-
-
-def closed_port() -> str:
-    """The address of a service that is not there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+from tests.necrocode.loopback import Request, Response, closed_port, serve
 
 
 def test_what_an_artifact_store_that_is_down_does_not_take_is_kept_here_and_uploaded_later(

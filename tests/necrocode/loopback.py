@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -60,8 +63,10 @@ class Loopback:
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[Loopback]:
-    """Serve on ``port``, or on a free one, until the block ends."""
+def serve(
+    answer: Callable[[Request], Response], *, port: int = 0, certificate: Path | None = None
+) -> Iterator[Loopback]:
+    """Serve on ``port``, or on a free one, until the block ends. ``certificate``: of https, with its key."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -94,7 +99,7 @@ def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[L
             if response.cut:
                 self.close_connection = True
 
-        do_GET = do_POST = do_PUT = _handle
+        do_GET = do_POST = do_PUT = do_DELETE = _handle
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: ARG002
             return
@@ -108,7 +113,12 @@ def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[L
                 super().handle_error(request, client_address)
 
     http = Server(("127.0.0.1", port), Handler)
-    server = Loopback(f"http://127.0.0.1:{http.server_port}")
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        # shaken hands with in the thread of each connection: one that never does holds nobody up
+        http.socket = context.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+    server = Loopback(f"http{'s' if certificate else ''}://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -117,3 +127,10 @@ def serve(answer: Callable[[Request], Response], *, port: int = 0) -> Iterator[L
         http.shutdown()
         http.server_close()
         thread.join()
+
+
+def closed_port() -> str:
+    """The address of a service that is not there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -293,3 +293,35 @@ def test_the_models_part_has_its_own_class() -> None:
     llm = LLMConfig(api_key=KEY, model="m", endpoint="http://h/v1/", timeout_seconds=3, max_tokens=5)  # type: ignore[arg-type]
     assert (llm.model, llm.endpoint, llm.timeout_seconds, llm.max_tokens) == ("m", "http://h/v1", 3, 5)
     assert build({"home": "/x", "llm_model": "m"}).llm.model == "m"
+
+
+@pytest.mark.parametrize("url", ["s3://my-bucket/some/prefix", "gs://a.b_c", "s3://bucket/", "https://h/x"])
+def test_an_artifact_store_may_be_a_bucket(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, ARTIFACT_STORE_URL=url).config.artifact_store_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ftp://h/x", "must be a URL such as https://host:port/path, s3://bucket/prefix or gs://bucket/prefix"),
+        ("azure://c/x", "must be a URL such as"),
+        ("my-bucket", "must be a URL such as"),
+        ("s3://", "must name a bucket"),
+        ("s3://key:secret@bucket", "must name a bucket"),
+        ("s3://bucket/../x", "must have a prefix of"),
+        ("gs://bucket/a//b", "must have a prefix of"),
+        ("gs://bucket/a?b=c", "must have a prefix of"),
+    ],
+)
+def test_an_artifact_store_of_another_kind_is_refused(tmp_path: Path, url: str, words: str) -> None:
+    (problem,) = problems(tmp_path, ARTIFACT_STORE_URL=url)
+    assert problem.startswith(f"artifact_store_url: {words}")
+    assert problem.endswith("(environment ARTIFACT_STORE_URL)")
+
+
+def test_retention_is_by_type(tmp_path: Path) -> None:
+    loaded = load(tmp_path, NECROCODE_ARTIFACT_RETENTION_DAYS='{"log": 7, "diff": 365}')
+    assert loaded.config.artifact_retention_days == {"log": 7, "diff": 365}
+    assert build(frozen_view(loaded.config)).artifact_retention_days == {"log": 7, "diff": 365}
+    (problem,) = problems(tmp_path, NECROCODE_ARTIFACT_RETENTION_DAYS='{"log": -1}')
+    assert problem.startswith("artifact_retention_days")

@@ -181,3 +181,20 @@ def test_whatever_was_loaded_is_masked_and_found(key: str, token: str, between: 
     assert key not in masked
     assert token not in masked
     assert credentials.found_in(f"{between}{token}".encode("utf-8", "surrogatepass")) is not None
+
+
+def test_the_secrets_of_a_bucket_are_credentials_where_artifacts_go_to_one(tmp_path: Path) -> None:
+    environ = {"AWS_SECRET_ACCESS_KEY_FILE": str(secret_file(tmp_path / "key", KEY)), "AWS_SESSION_TOKEN": TOKEN}
+    bucket, _ = load_credentials(config(tmp_path, artifact_store_url="s3://bucket"), environ)
+    assert bucket.bucket_secrets == {"secret_access_key": KEY, "session_token": TOKEN}
+    assert bucket.mask(f"{KEY} {TOKEN}") == "*** ***"
+    assert {"AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY_FILE", "AWS_SESSION_TOKEN"} <= bucket.secret_names
+    bucket.wipe()
+    assert bucket.bucket_secrets == {}
+    google, _ = load_credentials(config(tmp_path, artifact_store_url="gs://bucket"), {"GOOGLE_BEARER_TOKEN": TOKEN})
+    assert google.bucket_secrets == {"bearer_token": TOKEN}
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in google.secret_names
+    # elsewhere they are variables like any other, which a task's commands may be given
+    other, _ = load_credentials(config(tmp_path, artifact_store_url="https://h"), environ)
+    assert other.bucket_secrets == {}
+    assert "AWS_SESSION_TOKEN" not in other.secret_names

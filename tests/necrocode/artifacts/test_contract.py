@@ -1,4 +1,4 @@
-"""What every artifact store must do: one suite over the local one, and the REST client with `serve` behind it."""
+"""What every artifact store must do: one suite over the local one, the REST client with `serve` behind it, buckets."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from necrocode.artifacts.objects import ObjectArtifacts
 from necrocode.artifacts.rest import ArtifactStoreClient
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.states.ports import ArtifactStore
+from tests.necrocode.artifacts.buckets import gcs, moto
 from tests.necrocode.loopback import Response, serve
 from tests.necrocode.serve.serving import listening, stores
 
 AT = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 
 
-@pytest.fixture(params=["local", "rest"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactStore]:
+@pytest.fixture(params=["local", "rest", "s3", "gcs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArtifactStore]:
+    if request.param in ("s3", "gcs"):
+        with moto() if request.param == "s3" else gcs() as bucket:
+            for name, value in bucket.environ.items():
+                monkeypatch.setenv(name, value)
+            yield ObjectArtifacts(bucket.url)
+        return
     with stores(tmp_path / "home") as services:
         if request.param == "local":
             yield services.artifacts

@@ -16,7 +16,7 @@ def test_prune_removes_ended_runs_with_all_that_was_kept_and_verify_still_holds(
 
     nothing = stage.necrocode("prune", "--json")
     assert nothing.code == 0, nothing.err
-    assert nothing.json == {"runs": [], "slots": [], "artifacts": 0, "artifact_bytes": 0}
+    assert nothing.json == {"runs": [], "slots": [], "artifacts": 0, "artifact_bytes": 0, "problems": []}
 
     would = stage.necrocode("prune", "--older-than", "0", "--slots-older-than", "0", "--dry-run", "--json")
     assert would.json["runs"] == [ended.run_id]

@@ -18,6 +18,7 @@ PAGES = [(name,) for name in COMMANDS] + [
     ("db", "upgrade"),
     ("db", "check"),
     *(("tasks", name) for name in ("import", "list", "move")),
+    *(("artifacts", name) for name in ("list", "export")),
 ]
 
 
@@ -57,7 +58,7 @@ def test_commands_that_print_data_have_json_and_all_have_home_and_config() -> No
         assert command is not None
         options = {option for parameter in command.params for option in parameter.opts}
         assert ("--json" in options) == (name in printing), name
-        if name not in ("diagram", "demo", "db", "tasks"):
+        if name not in ("diagram", "demo", "db", "tasks", "artifacts"):
             assert {"--home", "--config", "--debug"} <= options, name
 
 
