@@ -31,6 +31,9 @@ PLAIN_ANSWERS = 3
 MALFORMED_CALLS = 3
 SAME_CALLS_NUDGE = 4
 SAME_CALLS_STUCK = 6
+#: File tools' refusals in a row, each of another call. A command that fails is no error: tests fail until they pass.
+ERRORS_NUDGE = 5
+ERRORS_STUCK = 10
 #: How often a conversation that has grown too long is condensed; each time fewer messages stay whole.
 CONDENSE = (20, 8, 3)
 _CONDENSED_CHARACTERS = 200
@@ -251,7 +254,8 @@ class Conversation:
         if tree != self.tree:
             self._same.clear()
         self.tree = tree
-        content = str(result["content"]) + self._note_repetition(call, str(result["content"]))
+        content = str(result["content"])
+        content += self._note_repetition(call, content) or self._note_errors(call, content, ok=result.get("ok", True))
         if call.id:
             self._answer_call(call, content)
             self._settle_queue()
@@ -322,6 +326,7 @@ class Conversation:
     def _forget_habits(self) -> None:
         self._plain = 0
         self._malformed = 0
+        self._errors = 0
         self._told_unchanged = False
         #: Calls with their results since the files last changed.
         self._same: Counter[str] = Counter()
@@ -343,6 +348,14 @@ class Conversation:
             self._stuck = f"The model made the same call of {call.name} with the same result {times} times."
         if times >= SAME_CALLS_NUDGE:
             return f"\n\n(You have made this call {times} times with the same result. Do something else.)"
+        return ""
+
+    def _note_errors(self, call: _Call, content: str, *, ok: bool) -> str:
+        self._errors = 0 if ok or call.name == "bash" else self._errors + 1
+        if self._errors >= ERRORS_STUCK:
+            self._stuck = f"{self._errors} calls in a row were refused; the last, of {call.name}: {content[:200]}"
+        if self._errors >= ERRORS_NUDGE:
+            return f"\n\n({self._errors} calls in a row were refused. Read the files again, then do something else.)"
         return ""
 
     def _may_finish(self) -> bool:

@@ -217,6 +217,27 @@ def test_plain_answers_with_calls_between_them_are_not_stuck(make_world: MakeWor
     assert world.drive().state == "completed"
 
 
+def test_ten_refused_calls_in_a_row_are_stuck_and_half_as_many_are_nudged(make_world: MakeWorld) -> None:
+    wrong = [answer(call("edit_file", path="calc.py", old_text=f"nothing {n}", new_text="x")) for n in range(10)]
+    world = make_world(wrong)
+    assert reason(world) == ("failed", "stuck")
+    assert [number for number, told in enumerate(world.tool_results(), 1) if "in a row were refused" in told][0] == 5
+
+
+def test_refused_calls_with_a_good_one_between_them_and_failing_commands_are_not_stuck(make_world: MakeWorld) -> None:
+    wrong = [answer(call("edit_file", path="calc.py", old_text=f"nothing {n}", new_text="x")) for n in range(9)]
+    failing = [answer(call("bash", command=f"exit {n}")) for n in range(1, 13)]
+    world = make_world([*wrong, answer(EDIT), *failing, *wrong, finish()])
+    assert world.drive().state == "completed"
+
+
+def test_two_calls_in_turn_without_end_are_stuck(make_world: MakeWorld) -> None:
+    one, other = call("read_file", path="calc.py"), call("search", pattern="def")
+    world = make_world([answer(one), answer(other)] * 20)
+    assert reason(world) == ("failed", "stuck")
+    assert len(world.model.requests) <= 12
+
+
 def test_an_unknown_tool_is_answered_with_the_tools_there_are(make_world: MakeWorld) -> None:
     world = make_world([answer(call("str_replace", path="x")), answer(EDIT), finish()])
     assert world.drive().state == "completed"
