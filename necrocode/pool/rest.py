@@ -124,7 +124,7 @@ class RepoPoolClient:
             path = Path(answer.text("slot_path"))
             if not path.is_absolute() or ".." in path.parts:
                 raise answer.bad(f"field 'slot_path' of the answer must be an absolute path, not {str(path)!r}")
-            if not path.is_dir():
+            if not _is_folder(path):
                 raise answer.bad(f"slot {slot_id} is {path}, and there is no such folder on this machine")
         except EnvironmentFault as refused:
             # it was lent to us all the same, and nobody else would give it back
@@ -157,6 +157,14 @@ class RepoPoolClient:
 
 def _about(run_id: str, generation: Any) -> dict[str, Any]:
     return {"run_id": run_id} if generation is None else {"run_id": run_id, "generation": generation}
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # longer than a name may be, or not ours to look at
+        return False
 
 
 def _holder(slot: Mapping[str, Any]) -> object:
