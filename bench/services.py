@@ -114,8 +114,8 @@ def main() -> int:
     parser.add_argument("--megabytes", type=float, default=1, metavar="N", help="size of an artifact")
     options = parser.parse_args()
     table = Table(title="necrocode serve, every write synced: asked plainly | through our clients")
-    for column in ("call", "clients", *["a second", "p50 ms", "p99 ms"] * 2):
-        table.add_column(column, justify="left" if column == "call" else "right")
+    for column in ("call", "clients", *["/s", "p50 ms", "p99 ms"] * 2):
+        table.add_column(column, justify="left" if column == "call" else "right", no_wrap=True)
     numbers = itertools.count()
     with tempfile.TemporaryDirectory(prefix="necrocode-bench-") as folder, served(Path(folder)) as urls:
         size = int(options.megabytes * MEGABYTE)
