@@ -31,9 +31,14 @@ class Pruned:
 def prune(runner: Runner, *, by: str, dry_run: bool = False) -> Pruned:
     """Remove ended runs older than ``retention_days``, and slots unused for ``slot_retention_days``.
 
+    With them go the idempotency keys under which they spoke to the embedded services: those of a run that has ended and
+    of which nothing waits in the outbox can't be sent again (see :func:`necrocode.embedded.forgetting.forget`). What a
+    live or parked run might still send stays, however old it is, and so does what runs of other homes sent here.
+
     The journal's entries go last: a death in between leaves a run that the next pruning finds again.
     """
     from necrocode.artifacts.local import LocalArtifacts
+    from necrocode.embedded.forgetting import forget
 
     runs = _due(runner)
     store = LocalArtifacts(runner.services, runner.home.artifacts)
@@ -48,6 +53,7 @@ def prune(runner: Runner, *, by: str, dry_run: bool = False) -> Pruned:
     _forget_snapshots(runner, run_ids)
     for run_id in run_ids:
         runner.home.log_of(run_id).unlink(missing_ok=True)
+    forget(runner.services, run_ids, datetime.now(UTC) - timedelta(days=runner.config.retention_days))
     prune_journal(runner.journal, run_ids, by=by)
     with runner.pool() as pool:
         slots = tuple(pool.remove_idle(idle_for))
