@@ -174,8 +174,8 @@ class Service:
         answer = Answer(self.name, call.what, response.status_code, media_type, content, self._mask)
         if not response.is_success and response.status_code not in call.accept:
             raise self.refused(call, answer, response.headers)
-        if "html" in answer.media_type and not call.html:
-            # also where nobody reads it: such a page takes no write
+        if response.is_success and "html" in answer.media_type and not call.html:
+            # also where nobody reads it: such a page takes no write (of a refusal, the status says enough)
             raise answer.bad(
                 f"the answer ({answer.status}) is an HTML page: is there a login page or a proxy in between, or is the "
                 "URL wrong?"

@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -207,12 +207,26 @@ def test_a_page_is_no_answer_to_anything(call: Asked) -> None:
     assert (type(found), found.stop_reason) == (EnvironmentFault, "service_bad_answer")
 
 
+@pytest.mark.parametrize("call", [call for call in CALLS if call.knows], ids=str)
+def test_a_status_that_a_call_knows_may_come_with_a_page(call: Asked) -> None:
+    for status in call.knows - {409}:
+        with serve(partial(lambda given, _: given, replace(PAGE, status=status))) as server:
+            client = call.make(server.url)
+            if status == 410 and "renew" in call.name:
+                with pytest.raises(EnvironmentFault, match="slot 1 is no longer lent to this run"):
+                    call.do(client)
+            else:
+                call.do(client)
+            client.close()
+
+
 SHAPES: dict[str, tuple[Response, str]] = {
     "no content": (Response(204), r"the answer \(204\) has no body"),
     "nothing": (Response(200, b"  \n"), r"the answer \(200\) has no body"),
     "cut JSON": (Response(200, b'{"slot_id": "1", '), "the answer is not JSON"),
     "no UTF-8": (Response(200, b'{"uri": "\xff"}'), "the answer is not JSON"),
     "nested without end": (Response(200, b'{"a":' * 100_000), "the answer is not JSON"),
+    "no gzip": (Response(200, b"{}", {"Content-Encoding": "gzip"}), "incorrect header check"),
     "a list": (Response(200, [{"uri": "x"}]), "must be a JSON object, not a list"),
     "text": (Response(200, "ok"), "must be a JSON object, not empty text|must be a JSON object, not text"),
     "null": (Response(200, None), "must be a JSON object, not missing|must be a JSON object, not null"),
