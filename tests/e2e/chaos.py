@@ -239,6 +239,11 @@ class Play:
         """Whether the run can be resumed."""
         return any(run.status == "parked" for run in self.stage.runs())
 
+    def hits(self) -> int:
+        """How many calls of the runner failed: attempts at effects, and what parked it."""
+        entries = [entry for run in self.stage.runs() for entry, _ in self.stage.entries(run.run_id)]
+        return sum(entry.kind in ("attempt", "parked") for entry in entries)
+
     def _damage(self) -> Iterator[str]:
         """What is wrong with the services' own data."""
         for service in self.services.values():
@@ -305,10 +310,11 @@ def main() -> int:
                 found = play.run(weather)
             except AssertionError as error:
                 found = [Violation("every_process_ends", str(error))]
+            hits = play.hits()
         killed = {part: service.kills - 1 for part, service in play.services.items()}
         kills += sum(killed.values())
         console.print(
-            f"seed {seed}: {weather.retries} retries, kills {killed}, {play.commands} commands, "
+            f"seed {seed}: {weather.retries} retries, kills {killed}, {hits} calls failed, {play.commands} commands, "
             f"{time.monotonic() - began:.1f} s: {'FAILED' if found else 'ok'}",
             markup=False,
         )
