@@ -41,9 +41,15 @@ def prune(runner: Runner, *, by: str, dry_run: bool = False, now: datetime | Non
     An artifact goes with its run. One of a type that ``artifact_retention_days`` names goes so many days after it was
     made, before its run or after it, but not before the run has ended and told of it. What a REST store has stays.
 
+    With runs go the idempotency keys under which they spoke to the embedded services: those of a run that has ended and
+    of which nothing waits in the outbox can't be sent again (see :func:`necrocode.embedded.forgetting.forget`). What a
+    live or parked run might still send stays, however old it is, and so does what runs of other homes sent here.
+
     Runs and artifacts are judged by ``now``. The journal's entries go last: a death in between leaves a run that the
     next pruning finds again, and so does a bucket that cannot be used.
     """
+    from necrocode.embedded.forgetting import forget
+
     now = now or datetime.now(UTC)
     ended = _ended(runner)
     due = [run for run in ended if run.finished_at is not None and run.finished_at <= now - _days(runner, None)]
@@ -60,6 +66,7 @@ def prune(runner: Runner, *, by: str, dry_run: bool = False, now: datetime | Non
     _forget_snapshots(runner, run_ids)
     for run_id in run_ids:
         runner.home.log_of(run_id).unlink(missing_ok=True)
+    forget(runner.services, run_ids, now - _days(runner, None))
     prune_journal(runner.journal, run_ids, by=by)
     with runner.pool() as pool:
         slots = tuple(pool.remove_idle(idle_for))

@@ -7,7 +7,6 @@ import json
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,10 +20,14 @@ from necrocode.errors import NotFound
 if TYPE_CHECKING:
     import httpx
 
+    from necrocode.deadlines import Deadline
+
 #: Bytes of an answer that are read where a call does not say otherwise.
 MAX_ANSWER = 4 * 1024 * 1024
 #: Characters of the server's own words that go into an error.
 _MAX_WORDS = 300
+#: Characters of what is said to be wrong with an answer.
+_MAX_PROBLEM = 600
 _RETRY = frozenset({408, 425, 429})
 Token: TypeAlias = "str | Callable[[], str | None] | None"
 """A bearer token, or what gives it at each call (nothing, once credentials are wiped)."""
@@ -53,11 +56,14 @@ class Call:
     epoch: int | None = None
     #: The version that is changed (``If-Match``).
     version: int | None = None
-    #: Of the whole call; ``None``: the service's own.
+    #: Of the whole call, to which comes what its bytes need at :data:`necrocode.deadlines.SLOWEST`; ``None``: the
+    #: service's own.
     timeout: timedelta | None = None
     max_bytes: int = MAX_ANSWER
     #: Statuses beyond 2xx that are an answer, not an error.
     accept: Collection[int] = ()
+    #: Whether the answer may be an HTML page.
+    html: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +75,12 @@ class Answer:
     status: int
     media_type: str
     content: bytes
+    mask: Callable[[str], str] = str
 
     def mapping(self) -> Mapping[str, Any]:
         """The JSON object in the body. Raises :class:`EnvironmentFault` for anything else."""
         if not self.content.strip():
             raise self.bad(f"the answer ({self.status}) has no body")
-        if "html" in self.media_type:
-            raise self.bad(
-                "the answer is an HTML page: is there a login page or a proxy in between, or is the URL wrong?"
-            )
         try:
             value = json.loads(self.content)
         except (ValueError, RecursionError):
@@ -98,11 +101,14 @@ class Answer:
         value = self.mapping().get(field)
         if not isinstance(value, str) or not value.strip():
             raise self.bad(f"field {field!r} of the answer must be text, not {_kind(value)}")
+        if _sound(value) != value:
+            raise self.bad(f"field {field!r} of the answer holds half a character")
         return value
 
     def bad(self, problem: str) -> EnvironmentFault:
         """The error that says what is wrong with this answer."""
-        return EnvironmentFault(f"{self.service}: {self.what}: {problem}", stop_reason="service_bad_answer")
+        words = _bounded(self.mask(_sound(problem)), _MAX_PROBLEM)
+        return EnvironmentFault(f"{self.service}: {self.what}: {words}", stop_reason="service_bad_answer")
 
 
 class Service:
@@ -110,9 +116,10 @@ class Service:
 
     Errors: :class:`Unreached` where no connection was made (refused, no such host), so that nothing was sent;
     :class:`Transient` for the rest of the network, 408, 425, 429 and 5xx (``Retry-After`` in ``retry_after``);
-    :class:`NotFound` for 404; :class:`EnvironmentFault` for 401 and 403 (``service_auth``), any other refusal
-    (``service_request``) and answers of a wrong shape (``service_bad_answer``). Each names service, call and status
-    and repeats the server's words, bounded and masked. Safe between threads.
+    :class:`NotFound` for 404; :class:`EnvironmentFault` for 401 and 403 (``service_auth``), a run that another process
+    drives by now (``superseded``), any other refusal (``service_request``), answers of a wrong shape
+    (``service_bad_answer``) and certificates that are not trusted (``service_tls``). Each names service, call and
+    status and repeats the server's words, bounded and masked. Safe between threads.
     """
 
     def __init__(
@@ -136,6 +143,7 @@ class Service:
         self._mask = mask
         self._loopback = parts.hostname in _LOOPBACK
         self._client: httpx.Client | None = None
+        self._deadline: Deadline | None = None
         self._lock = threading.Lock()
 
     def call(self, call: Call) -> Answer:
@@ -144,9 +152,10 @@ class Service:
 
         url = call.path if "://" in call.path else self.base_url + call.path
         timeout = call.timeout or self._timeout
-        deadline = time.monotonic() + timeout.total_seconds()
+        client, deadline = self._http(call)
+        deadline.begin(timeout)
         try:
-            with self._http().stream(
+            with client.stream(
                 call.method,
                 url,
                 params=dict(call.params) if call.params else None,
@@ -156,18 +165,23 @@ class Service:
                 headers=self._headers(call, url),
                 timeout=timeout.total_seconds(),
             ) as response:
-                content = self._read(response, call, deadline)
+                content = self._read(response, call)
         except httpx.InvalidURL as error:
             raise EnvironmentFault(
                 self._say(call, f"{url} is not a URL: {error}"), stop_reason="service_request"
             ) from error
         except httpx.RequestError as error:
             raise self._unreachable(call, url, timeout, error) from error
-        answer = Answer(
-            self.name, call.what, response.status_code, response.headers.get("content-type", "").lower(), content
-        )
+        media_type = response.headers.get("content-type", "").lower()
+        answer = Answer(self.name, call.what, response.status_code, media_type, content, self._mask)
         if not response.is_success and response.status_code not in call.accept:
             raise self.refused(call, answer, response.headers)
+        if response.is_success and "html" in answer.media_type and not call.html:
+            # also where nobody reads it: such a page takes no write (of a refusal, the status says enough)
+            raise answer.bad(
+                f"the answer ({answer.status}) is an HTML page: is there a login page or a proxy in between, or is the "
+                "URL wrong?"
+            )
         return answer
 
     def health_check(self) -> None:
@@ -198,16 +212,28 @@ class Service:
             )
         if status == 404:
             return NotFound(message, stop_reason="service_request")
+        if answer.code == "superseded":
+            return EnvironmentFault(message, stop_reason="superseded")
         return EnvironmentFault(message, stop_reason="service_request")
 
-    def _http(self) -> httpx.Client:
+    def _http(self, call: Call) -> tuple[httpx.Client, Deadline]:
         import httpx
 
+        from necrocode.deadlines import Deadline, bound
+
         with self._lock:
-            if self._client is None:
-                # a proxy from the environment can't reach our own loopback
-                self._client = httpx.Client(follow_redirects=False, trust_env=not self._loopback)
-            return self._client
+            if self._client is None or self._deadline is None:
+                try:
+                    # a proxy from the environment can't reach our own loopback; certificates that it trusts do count
+                    self._client = httpx.Client(
+                        verify=httpx.create_ssl_context(), follow_redirects=False, trust_env=not self._loopback
+                    )
+                except (ImportError, ValueError, OSError) as error:
+                    words = f"the proxy or the certificates that the environment names cannot be used: {error}"
+                    raise EnvironmentFault(self._say(call, words), stop_reason="service_request") from error
+                self._deadline = Deadline()
+                bound(self._client, self._deadline)
+            return self._client, self._deadline
 
     def _headers(self, call: Call, url: str) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", "User-Agent": "necrocode"}
@@ -223,9 +249,7 @@ class Service:
             headers["If-Match"] = f'"{call.version}"'
         return headers
 
-    def _read(self, response: httpx.Response, call: Call, deadline: float) -> bytes:
-        import httpx
-
+    def _read(self, response: httpx.Response, call: Call) -> bytes:
         content = bytearray()
         for piece in response.iter_bytes():
             content += piece
@@ -236,8 +260,6 @@ class Service:
                     self._say(call, f"the answer is larger than {call.max_bytes:,} bytes"),
                     stop_reason="service_bad_answer",
                 )
-            if time.monotonic() > deadline:
-                raise httpx.ReadTimeout("the answer did not end", request=response.request)
         return bytes(content[: call.max_bytes])
 
     def _unreachable(self, call: Call, url: str, timeout: timedelta, error: httpx.RequestError) -> EnvironmentFault:
@@ -268,9 +290,7 @@ class Service:
         with contextlib.suppress(ValueError, RecursionError):
             text = _said(json.loads(text)) or text
         # masked before it is cut: half a secret would not be recognised
-        text = re.sub(r"[\s\x00-\x1f\x7f]+", " ", self._mask(text)).strip()
-        if len(text) > _MAX_WORDS:
-            text = text[:_MAX_WORDS] + "…"
+        text = _bounded(re.sub(r"[\s\x00-\x1f\x7f]+", " ", self._mask(_sound(text))).strip(), _MAX_WORDS)
         return f": {text}" if text else ""
 
     def _say(self, call: Call, text: str) -> str:
@@ -312,6 +332,15 @@ def _said(value: Any) -> str:
             if found:
                 return found
     return ""
+
+
+def _sound(text: str) -> str:
+    """``text`` without halves of characters, as JSON may hold them: nobody could write them down."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _bounded(text: str, size: int) -> str:
+    return text if len(text) <= size else text[:size] + "…"
 
 
 def _origin(url: str) -> str:

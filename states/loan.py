@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
-from necrocode.engine.errors import EffectFailed, TaskError, Transient
+from necrocode.engine.errors import EffectFailed, EnvironmentFault, TaskError, Transient
 from necrocode.engine.ids import idempotency_key
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import Ports, RepoPool, SlotAllocation, Workspace
@@ -89,7 +89,13 @@ def _ask(ctx: Context, lender: _Lender, tenure: int, *, tolerate: bool) -> Json:
     key, timeout = _tenure_key(ctx, tenure), timedelta(seconds=ctx.settings["slot_timeout_seconds"])
 
     def allocate(attempt: Attempt) -> Json:
-        loan = lender.pool.allocate(lender.source, run_id=ctx.run_id, key=key, timeout=timeout, stop=attempt.stop)
+        try:
+            loan = lender.pool.allocate(lender.source, run_id=ctx.run_id, key=key, timeout=timeout, stop=attempt.stop)
+        except Transient as error:
+            if error.stop_reason != "no_slot":
+                raise
+            # It was waited for long enough.
+            raise EnvironmentFault(str(error), stop_reason=error.stop_reason) from error
         return {
             "slot_id": loan.slot_id,
             "path": str(loan.slot_path),
@@ -97,7 +103,8 @@ def _ask(ctx: Context, lender: _Lender, tenure: int, *, tolerate: bool) -> Json:
             "kind": loan.kind,
         }
 
-    return ctx.effect("slot.allocate", allocate, key=f"tenure-{tenure}{lender.suffix}", tolerate=tolerate)
+    effect_key, retry = f"tenure-{tenure}{lender.suffix}", network_retries(ctx.settings)
+    return ctx.effect("slot.allocate", allocate, key=effect_key, retry=retry, tolerate=tolerate)
 
 
 def holds(ctx: Context, ports: Ports, data: Mapping[str, Any]) -> bool:

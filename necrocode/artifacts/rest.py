@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from necrocode.engine.errors import EnvironmentFault
 from necrocode.rest import Call, Service, Token
 from necrocode.states.ports import Artifact
 
+_NAMED = re.compile(r"/sha256/([0-9a-f]{64})\Z")
 #: Bytes.
 MAX_DOWNLOAD = 256 * 1024 * 1024
 
@@ -69,6 +71,8 @@ class ArtifactStoreClient:
             answer = self._service.call(call)
         if answer.status == 409:
             raise self._service.refused(call, answer)
+        if _is_sha256(kept := answer.mapping().get("sha256")) and kept != sha256:
+            raise answer.bad(f"the store has kept other bytes: their SHA-256 is {kept}, not {sha256}")
         return Artifact(
             type=type,
             uri=answer.text("uri"),
@@ -78,10 +82,20 @@ class ArtifactStoreClient:
             metadata=dict(metadata),
         )
 
-    def download(self, uri: str) -> bytes:
-        """The bytes, at most :data:`MAX_DOWNLOAD`. Raises :class:`NotFound`."""
-        call = Call("download an artifact", "GET", self._place(uri), max_bytes=MAX_DOWNLOAD)
-        return self._service.call(call).content
+    def download(self, uri: str, *, sha256: str | None = None) -> bytes:
+        """The bytes, at most :data:`MAX_DOWNLOAD`. Raises :class:`NotFound`.
+
+        They are checked against ``sha256`` (64 hex digits), else against the one that a URI such as
+        ``…/sha256/<64 hex digits>`` names: :class:`EnvironmentFault` ``service_bad_answer``.
+        """
+        call = Call("download an artifact", "GET", self._place(uri), max_bytes=MAX_DOWNLOAD, html=True)
+        answer = self._service.call(call)
+        named = _NAMED.search(urlsplit(uri).path)
+        wanted = sha256.lower() if sha256 is not None else named[1] if named else None
+        found = hashlib.sha256(answer.content).hexdigest()
+        if wanted is not None and found != wanted:
+            raise answer.bad(f"these are other bytes: their SHA-256 is {found}, not {wanted}")
+        return answer.content
 
     def metadata(self, uri: str) -> Mapping[str, Any]:
         """What the store knows of the artifact. Raises :class:`NotFound`."""
@@ -106,3 +120,7 @@ class ArtifactStoreClient:
                 stop_reason="service_request",
             )
         return uri if uri.startswith("/") else f"/{uri}"
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None

@@ -22,7 +22,8 @@ class Renewal:
 
     If the pool says that the slot is the run's no longer, ``when_lost`` is called with it, once: the run must leave it
     before it touches anything more there. ``known`` to be lost already is what a run may still name until it has
-    recovered. A pool that cannot be reached is asked again; one that knows no renewal says nothing.
+    recovered. If it says that another process drives the run, renewing is that one's from then on. A pool that cannot
+    be reached is asked again; one that knows no renewal says nothing.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Renewal:
         self._known = known
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, name="necrocode-renewal", daemon=True)
-        self._lost = False
+        self._ended = False
 
     def __enter__(self) -> Renewal:
         self._thread.start()
@@ -56,11 +57,13 @@ class Renewal:
         self._thread.join()
 
     def _live(self) -> None:
-        while not self._lost and not self._over.wait(self._interval):
+        while not self._ended and not self._over.wait(self._interval):
             try:
                 self._renew()
             except EngineError as error:
                 log.warning("run %s: its slot's loan could not be renewed: %s", self._run_id, error)
+                # The journal tells the run itself, when it next appends.
+                self._ended = getattr(error, "stop_reason", None) == "superseded"
 
     def _renew(self) -> None:
         loan = self._working_in()
@@ -73,7 +76,7 @@ class Renewal:
             if getattr(error, "stop_reason", None) != "slot_lost" or self._working_in() != loan:
                 raise
             log.warning("run %s: %s", self._run_id, error)
-            self._lost = True
+            self._ended = True
             self._when_lost(loan)
 
     def _working_in(self) -> SlotAllocation | None:

@@ -30,11 +30,13 @@ class RepoPoolClient:
                                           ``{slot_id, slot_path, generation?}``; 409: none is free
                                           (unless its ``error.code`` says otherwise)
     ``POST /slots/{id}/release``          ``{run_id, generation}``; 404, 409, 410: the loan had ended
-    ``POST /slots/{id}/renew``            ``{run_id, generation}``; 404, 405, 501: the pool knows no renewal
+    ``POST /slots/{id}/renew``            ``{run_id, generation}``; 409, 410: the loan has ended; 404, 405,
+                                          501: the pool knows no renewal
     ``GET /slots/{id}``                   → ``{status?, generation?, holder?}``, ``holder`` a run id or ``{run_id}``
     ``GET /health``                       answers 200
     ====================================  ====================================================
 
+    A 409 whose ``error.code`` is ``superseded`` says that another process drives the run by now, and nothing of loans.
     A pool that says neither generation, holder nor status is believed to keep a loan until it is released.
     """
 
@@ -79,7 +81,7 @@ class RepoPoolClient:
                 stop.wait(min(_PAUSE, left))
 
     def release(self, loan: SlotAllocation, *, run_id: str, key: str) -> None:
-        """Give the slot back; nothing if the loan has already ended."""
+        """Give the slot back; nothing if the loan has already ended. Raises as :meth:`renew` does if superseded."""
         self._release(loan.slot_id, loan.generation, run_id, key)
 
     def holds(self, loan: SlotAllocation, *, run_id: str) -> bool:
@@ -98,10 +100,17 @@ class RepoPoolClient:
         return "holder" not in slot or _holder(slot) == run_id
 
     def renew(self, loan: SlotAllocation, *, run_id: str) -> None:
-        """Say that the run is alive. Raises :class:`EnvironmentFault` ``slot_lost`` if it is ours no longer."""
+        """Say that the run is alive.
+
+        Raises :class:`EnvironmentFault` ``slot_lost`` if the slot is the run's no longer, and ``superseded`` if another
+        process drives the run, whose slot it may well be.
+        """
         body = _about(run_id, loan.generation)
         path = f"/slots/{segment(loan.slot_id)}/renew"
-        answer = self._service.call(self._write("renew the loan", path, body, None, accept=(404, 405, 409, 410, 501)))
+        call = self._write("renew the loan", path, body, None, accept=(404, 405, 409, 410, 501))
+        answer = self._service.call(call)
+        if answer.code == "superseded":
+            raise self._service.refused(call, answer)
         if answer.status in (409, 410):
             raise EnvironmentFault(
                 f"repo pool: slot {loan.slot_id} is no longer lent to this run", stop_reason="slot_lost"
@@ -124,7 +133,7 @@ class RepoPoolClient:
             path = Path(answer.text("slot_path"))
             if not path.is_absolute() or ".." in path.parts:
                 raise answer.bad(f"field 'slot_path' of the answer must be an absolute path, not {str(path)!r}")
-            if not path.is_dir():
+            if not _is_folder(path):
                 raise answer.bad(f"slot {slot_id} is {path}, and there is no such folder on this machine")
         except EnvironmentFault as refused:
             # it was lent to us all the same, and nobody else would give it back
@@ -138,9 +147,10 @@ class RepoPoolClient:
 
     def _release(self, slot_id: str, generation: Any, run_id: str, key: str) -> None:
         path = f"/slots/{segment(slot_id)}/release"
-        self._service.call(
-            self._write("release the slot", path, _about(run_id, generation), key, accept=(404, 409, 410))
-        )
+        call = self._write("release the slot", path, _about(run_id, generation), key, accept=(404, 409, 410))
+        answer = self._service.call(call)
+        if answer.code == "superseded":
+            raise self._service.refused(call, answer)
 
     def _write(
         self,
@@ -157,6 +167,14 @@ class RepoPoolClient:
 
 def _about(run_id: str, generation: Any) -> dict[str, Any]:
     return {"run_id": run_id} if generation is None else {"run_id": run_id, "generation": generation}
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # longer than a name may be, or not ours to look at
+        return False
 
 
 def _holder(slot: Mapping[str, Any]) -> object:

@@ -85,7 +85,7 @@ class TaskRegistryClient:
         params = {"spec_name": spec_name} if spec_name is not None else None
         answer = self._service.call(Call("get the task", "GET", f"/tasks/{segment(task_id)}", params=params))
         found = answer.mapping()
-        metadata = found.get("metadata") or {}
+        metadata = {} if found.get("metadata") is None else found["metadata"]
         if not isinstance(metadata, dict):
             raise answer.bad("field 'metadata' of the answer must be an object")
         spec = found.get("spec_name", metadata.get("spec_name"))

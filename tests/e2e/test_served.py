@@ -74,6 +74,29 @@ def test_a_run_whose_slot_the_pool_takes_away_goes_on_in_another(stage: Stage, p
     assert len(model.requests) == 2, "no answer was bought again"
 
 
+def test_a_run_that_the_pool_calls_superseded_leaves_no_slot_and_renews_no_more(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    renewals = threading.Semaphore(0)
+    slot = stage.root / "slot"
+    slot.mkdir()
+
+    def pool(request: Request) -> Response:
+        if request.path[-1] == "renew":
+            renewals.release()
+            return Response(409, {"error": {"code": "superseded", "message": "another process drives the run"}})
+        return Response(200, {"slot_id": "1", "slot_path": str(slot), "generation": 1})
+
+    with serve(pool) as foreign:
+        env = {"REPO_POOL_URL": foreign.url, "NECROCODE_SLOT_RENEW_SECONDS": "0.1"}
+        process = stage.start_gated("run", stage.task(test_commands=[GATE]), **env)
+        assert renewals.acquire(timeout=PATIENCE)
+        assert not renewals.acquire(timeout=0.5), "once is enough"
+        stage.open_gate()
+        done = stage.finish(process)
+    assert done.code == 0, done.err
+    assert stage.only_run.data["tenure"] == 1
+
+
 def test_a_loan_is_renewed_while_its_run_works(stage: Stage, play: Play) -> None:
     play(*SOLVE)
     renewals = threading.Semaphore(0)

@@ -214,6 +214,37 @@ def test_a_pool_that_is_down_parks_the_run(stage: Stage, play: Play) -> None:
     assert stage.necrocode("cancel", stage.only_run.run_id).code == 0
 
 
+def test_a_pool_that_is_away_for_a_moment_is_waited_for(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    slot = stage.root / "slot"
+    slot.mkdir()
+    asked: list[str] = []
+
+    def pool(request: Request) -> Response:
+        if request.path[-1] == "allocate":
+            asked.append(request.headers["idempotency-key"])
+            if len(asked) < 3:
+                return Response(503, {"detail": "starting"}, {"Retry-After": "0"})
+        return Response(200, {"slot_id": "1", "slot_path": str(slot)})
+
+    with serve(pool) as foreign:
+        done = stage.necrocode("run", stage.task(), REPO_POOL_URL=foreign.url)
+    assert done.code == 0, done.err
+    assert len(asked) == 3
+    assert len(set(asked)) == 1, "always the same loan"
+
+
+def test_a_pool_without_a_free_slot_was_waited_for_long_enough(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    with serve(lambda _: Response(409, {"error": {"code": "no_slot", "message": "every slot is lent"}})) as full:
+        done = stage.necrocode("run", stage.task(), REPO_POOL_URL=full.url, NECROCODE_SLOT_TIMEOUT_SECONDS="0.01")
+        asked = [request for request in full.requests if request.path[-1] == "allocate"]
+    assert done.code == 3, done.err
+    assert stage.only_run.stop_reason == "no_slot"
+    # once at once, once after that time, and once to call back what it may have lent all the same
+    assert len(asked) <= 3
+
+
 def test_a_cancel_after_the_push_comes_too_late(stage: Stage, play: Play) -> None:
     play(*SOLVE)
     go_on = threading.Event()

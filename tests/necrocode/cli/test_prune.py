@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.crash.scene import rows_of
 from tests.e2e.conftest import Play
 from tests.e2e.stage import FINISH, SOLVE, Stage
 
@@ -24,8 +25,13 @@ def test_prune_removes_ended_runs_with_all_that_was_kept_and_verify_still_holds(
     assert len(stage.runs()) == 2
     assert list((stage.home / "artifacts").rglob("*.*")) or any((stage.home / "artifacts").iterdir())
 
+    assert {ended.run_id, parked.run_id} <= remembered(stage)
+
     gone = stage.necrocode("prune", "--older-than", "0", "--slots-older-than", "0", "--json")
     assert gone.code == 0, gone.err
+    assert ended.run_id not in remembered(stage)
+    assert parked.run_id in remembered(stage), "it may send again what it sent before"
+    assert ("1", "TaskCompleted") in stage.events(), "what happened is no key"
     assert gone.json == would.json
     assert [run.run_id for run in stage.runs()] == [parked.run_id]
     assert not (stage.home / "logs" / f"{ended.run_id}.log").exists()
@@ -37,6 +43,12 @@ def test_prune_removes_ended_runs_with_all_that_was_kept_and_verify_still_holds(
     assert stage.necrocode("resume", "--all").code == 0
     assert "feature/task-greeting-b" in stage.branches()
     assert stage.necrocode("doctor").code == 0
+
+
+def remembered(stage: Stage) -> set[str]:
+    """Runs that the embedded services would know a repeated or late request of."""
+    query = "SELECT run_id FROM task_statuses UNION SELECT run_id FROM task_fences"
+    return {row["run_id"] for row in rows_of(stage.home / "services.db", query)}
 
 
 def test_prune_for_people_says_what_went(stage: Stage, play: Play) -> None:

@@ -71,6 +71,25 @@ def test_a_key_of_another_run_is_refused(pool: RepoPool) -> None:
     assert not isinstance(caught.value, Transient)
 
 
+def test_an_older_epoch_of_the_run_is_told_apart_from_a_lost_slot(tmp_path: Path) -> None:
+    with stores(tmp_path / "home", slots=1) as services, listening(services, parts=["pool"]) as url:
+        epochs = {1: RepoPoolClient(url, epoch=lambda: 1), 2: RepoPoolClient(url, epoch=lambda: 2)}
+        loan = allocate(epochs[1])
+        epochs[2].renew(loan, run_id="run-1")
+        with pytest.raises(EnvironmentFault, match="a newer epoch than 1") as caught:
+            epochs[1].renew(loan, run_id="run-1")
+        assert caught.value.stop_reason == "superseded"
+        with pytest.raises(EnvironmentFault, match="a newer epoch than 1") as caught:
+            epochs[1].release(loan, run_id="run-1", key="r")
+        assert caught.value.stop_reason == "superseded"
+        epochs[2].release(loan, run_id="run-1", key="r")
+        with pytest.raises(EnvironmentFault, match="no longer lent") as caught:
+            epochs[2].renew(loan, run_id="run-1")
+        assert caught.value.stop_reason == "slot_lost"
+        for client in epochs.values():
+            client.close()
+
+
 def test_a_slot_that_becomes_free_is_waited_for(pool: RepoPool) -> None:
     loan = allocate(pool)
     timer = threading.Timer(0.2, pool.release, args=(loan,), kwargs={"run_id": "run-1", "key": "r"})

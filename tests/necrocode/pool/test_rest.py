@@ -161,6 +161,22 @@ def test_a_renewal_says_if_the_loan_is_lost(subject: Subject) -> None:
     assert caught.value.stop_reason == "slot_lost"
 
 
+def test_a_superseded_run_has_lost_nothing() -> None:
+    words = {"error": {"code": "superseded", "message": "a newer epoch was seen"}}
+    with serve(lambda _: Response(409, words)) as server:
+        client = RepoPoolClient(server.url, epoch=lambda: 1)
+        loan = SlotAllocation("slot 1", Path("/"), 1, "pool")
+        for call in (
+            lambda: client.renew(loan, run_id="run-1"),
+            lambda: client.release(loan, run_id="run-1", key="r"),
+            lambda: allocate(client),
+        ):
+            with pytest.raises(EnvironmentFault, match=r"repo pool: .* answered 409: a newer epoch was seen") as caught:
+                call()
+            assert caught.value.stop_reason == "superseded"
+        client.close()
+
+
 def test_a_foreign_pool_without_generation_holder_or_renewal_will_do(tmp_path: Path) -> None:
     def foreign(request: Request) -> Response:
         if request.path[-1] == "allocate":

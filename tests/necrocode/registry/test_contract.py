@@ -129,6 +129,7 @@ def test_an_older_epoch_of_the_run_is_refused(subject: Subject) -> None:
     with pytest.raises(EnvironmentFault, match="newer epoch than 1") as caught:
         set_status(subject.registry, "failed", epoch=1)
     assert not isinstance(caught.value, Transient)
+    assert caught.value.stop_reason == "superseded"
     with pytest.raises(EnvironmentFault, match="newer epoch"):
         subject.registry.add_event("1.1", "auth", "TaskFailed", data={"run_id": "run-1"}, at=AT, key="e", epoch=1)
     artifact = Artifact("diff", "file:///x", 3, "ab" * 32, AT, {"run_id": "run-1"})
