@@ -52,8 +52,9 @@ class Outage:
     part: Part
     #: It begins once the run's journal has so many entries …
     entries: int
-    #: … and so many seconds have passed since.
-    delay: float
+    #: … and so many seconds have passed since; ``None``: the service has next written to its database, and has not
+    #: answered yet, if we are quick.
+    delay: float | None
     #: How long it lasts, in seconds.
     seconds: float
 
@@ -71,7 +72,7 @@ class Weather:
         """The weather of a seed, with ``each`` outages of each service."""
         chance = random.Random(f"weather {seed}")
         outages = [
-            Outage(part, chance.randrange(ENTRIES), chance.choice([0, chance.random() / 10]), chance.random() * 0.8)
+            Outage(part, chance.randrange(ENTRIES), chance.choice([None, chance.random() / 10]), chance.random() * 0.8)
             for part in PARTS
             for _ in range(each)
         ]
@@ -117,6 +118,13 @@ class Service:
         self.kills += 1
         assert "Traceback" not in err, err
 
+    def last_write(self) -> int:
+        """When its database was last written to: grows with every write."""
+        try:
+            return (self.home / "services.db-wal").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def _answers(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port)).close()
@@ -160,7 +168,11 @@ class Storm:
             for outage in outages:
                 while self._entries() < outage.entries and not self._over.wait(0.01):
                     pass
-                if self._over.wait(outage.delay):
+                if outage.delay is None:
+                    written = service.last_write()
+                    while service.last_write() == written and not self._over.wait(0.0005):
+                        pass
+                if self._over.wait(outage.delay or 0):
                     return
                 service.kill()
                 self._over.wait(outage.seconds)

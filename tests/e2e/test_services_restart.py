@@ -18,7 +18,7 @@ def test_a_run_outlives_services_that_are_killed_and_started_again(tmp_path: Pat
     weather = Weather.of("of the tests", each=2)
     with staged(tmp_path / "stage") as play:
         assert play.run(replace(weather, retries=1)) == [], "\n".join(play.said)
-        assert all(service.kills for service in play.services.values())
+        assert sum(service.kills for service in play.services.values()) >= 2
         embedded = [event for _, event in play.stage.events()]
         assert told(play, "registry") + embedded == WHOLE
         assert play.stage.branch_updates(BRANCH) == 1
