@@ -31,7 +31,8 @@ PLAIN_ANSWERS = 3
 MALFORMED_CALLS = 3
 SAME_CALLS_NUDGE = 4
 SAME_CALLS_STUCK = 6
-#: File tools' refusals in a row, each of another call. A command that fails is no error: tests fail until they pass.
+#: Answers in a row of which file tools refused calls and did none. A command that fails is no error: tests do, until
+#: they pass.
 ERRORS_NUDGE = 5
 ERRORS_STUCK = 10
 #: How often a conversation that has grown too long is condensed; each time fewer messages stay whole.
@@ -326,7 +327,8 @@ class Conversation:
     def _forget_habits(self) -> None:
         self._plain = 0
         self._malformed = 0
-        self._errors = 0
+        #: Turns whose calls were refused since the last one that was not.
+        self._refused: set[int] = set()
         self._told_unchanged = False
         #: Calls with their results since the files last changed.
         self._same: Counter[str] = Counter()
@@ -351,11 +353,17 @@ class Conversation:
         return ""
 
     def _note_errors(self, call: _Call, content: str, *, ok: bool) -> str:
-        self._errors = 0 if ok or call.name == "bash" else self._errors + 1
-        if self._errors >= ERRORS_STUCK:
-            self._stuck = f"{self._errors} calls in a row were refused; the last, of {call.name}: {content[:200]}"
-        if self._errors >= ERRORS_NUDGE:
-            return f"\n\n({self._errors} calls in a row were refused. Read the files again, then do something else.)"
+        if ok or call.name == "bash":
+            self._refused.clear()
+            return ""
+        self._refused.add(self.spending.turns)
+        times = len(self._refused)
+        if times >= ERRORS_STUCK:
+            self._stuck = (
+                f"The calls of {times} answers in a row were refused; the last, of {call.name}: {content[:200]}"
+            )
+        if times >= ERRORS_NUDGE:
+            return f"\n\n(The calls of {times} answers in a row were refused. Read the files again.)"
         return ""
 
     def _may_finish(self) -> bool:

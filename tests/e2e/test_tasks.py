@@ -192,11 +192,11 @@ def test_bad_usage_is_told_and_starts_nothing(stage: Stage, arguments: list[str]
     assert stage.runs() == []
 
 
-def test_a_registry_at_a_url_is_not_asked_for_tasks(stage: Stage) -> None:
+def test_a_registry_at_a_url_that_cannot_be_reached_is_named(stage: Stage) -> None:
     for arguments in (["run", "--next"], ["tasks", "list"]):
         done = stage.necrocode(*arguments, TASK_REGISTRY_URL="http://127.0.0.1:9")
-        assert done.code == 2
-        assert "task_registry_url: is set, and this release cannot take tasks from there" in done.err
+        assert done.code == 3
+        assert "task registry: list the task sets: cannot reach http://127.0.0.1:9" in done.err
 
 
 def test_a_damaged_task_set_is_told_by_file_line_and_field(stage: Stage) -> None:

@@ -217,11 +217,14 @@ def test_plain_answers_with_calls_between_them_are_not_stuck(make_world: MakeWor
     assert world.drive().state == "completed"
 
 
-def test_ten_refused_calls_in_a_row_are_stuck_and_half_as_many_are_nudged(make_world: MakeWorld) -> None:
+def test_ten_answers_of_refused_calls_are_stuck_and_half_as_many_are_nudged(make_world: MakeWorld) -> None:
     wrong = [answer(call("edit_file", path="calc.py", old_text=f"nothing {n}", new_text="x")) for n in range(10)]
     world = make_world(wrong)
     assert reason(world) == ("failed", "stuck")
-    assert next(number for number, told in enumerate(world.tool_results(), 1) if "in a row were refused" in told) == 5
+    assert (
+        next(number for number, told in enumerate(world.tool_results(), 1) if "answers in a row were refused" in told)
+        == 5
+    )
 
 
 def test_refused_calls_with_a_good_one_between_them_and_failing_commands_are_not_stuck(make_world: MakeWorld) -> None:
