@@ -28,7 +28,8 @@ MAX_ANSWER = 4 * 1024 * 1024
 _MAX_WORDS = 300
 #: Characters of what is said to be wrong with an answer.
 _MAX_PROBLEM = 600
-_RETRY = frozenset({408, 425, 429})
+RETRIED = frozenset({408, 425, 429})
+"""Statuses of refusals that may pass."""
 Token: TypeAlias = "str | Callable[[], str | None] | None"
 """A bearer token, or what gives it at each call (nothing, once credentials are wiped)."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -200,7 +201,7 @@ class Service:
         headers = headers or {}
         status = answer.status
         message = self._say(call, f"answered {status}{self._words(answer)}")
-        if status in _RETRY or status >= 500:
+        if status in RETRIED or status >= 500:
             return Transient(message, retry_after=retry_after(headers.get("retry-after", "")))
         if status in (401, 403):
             token = "was refused" if self._token() else "is not set"
@@ -289,12 +290,17 @@ class Service:
         text = answer.content.decode("utf-8", "replace")
         with contextlib.suppress(ValueError, RecursionError):
             text = _said(json.loads(text)) or text
-        # masked before it is cut: half a secret would not be recognised
-        text = _bounded(re.sub(r"[\s\x00-\x1f\x7f]+", " ", self._mask(_sound(text))).strip(), _MAX_WORDS)
+        text = server_words(_sound(text), self._mask)
         return f": {text}" if text else ""
 
     def _say(self, call: Call, text: str) -> str:
         return self._mask(f"{self.name}: {call.what}: {text}")
+
+
+def server_words(text: str, mask: Callable[[str], str]) -> str:
+    """A server's own words as they go into an error: masked, on one line, bounded."""
+    # masked before it is cut: half a secret would not be recognised
+    return _bounded(re.sub(r"[\s\x00-\x1f\x7f]+", " ", mask(text)).strip(), _MAX_WORDS)
 
 
 def retry_after(value: str, now: datetime | None = None) -> timedelta | None:

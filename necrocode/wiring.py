@@ -71,8 +71,10 @@ def wire(
         endpoint=config.llm_endpoint,
         mask=credentials.mask,
     )
-    coder: Coder = ToolLoopCoder(llm, commands, coder_settings(config), progress)
-    if config.coder_command is not None:
+    coder: Coder
+    if config.coder_command is None:
+        coder = ToolLoopCoder(llm, commands, coder_settings(config), progress)
+    else:
         coder = CommandCoder(commands, agent_settings(config))
     ports = Ports(
         registry=registry_of(services, config, credentials),

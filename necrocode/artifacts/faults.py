@@ -10,10 +10,8 @@ from collections.abc import Callable
 
 from necrocode.engine.errors import EnvironmentFault, Transient, Unreached
 from necrocode.errors import NotFound
+from necrocode.rest import RETRIED, server_words
 
-#: Characters of the server's own words that go into an error.
-_MAX_WORDS = 300
-_RETRY = frozenset({408, 425, 429})
 _STATUS = re.compile(r"status code: (\d{3})")
 _NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist", re.IGNORECASE)
 _NO_LOGIN = re.compile(
@@ -41,7 +39,7 @@ def fault_of(error: Exception, *, store: str, what: str, timeout: str, mask: Cal
     if status is not None:
         words = say(f"answered {status}{_words(shown, mask)}")
         # 501: a server that cannot put an object only where none is
-        if status in _RETRY or (status >= 500 and status != 501):
+        if status in RETRIED or (status >= 500 and status != 501):
             return Transient(words)
         if status in (401, 403):
             return EnvironmentFault(
@@ -64,7 +62,7 @@ def fault_of(error: Exception, *, store: str, what: str, timeout: str, mask: Cal
         return Unreached(say(f"cannot reach {_origin(shown)}: {_cause(debug)}"))
     if _NETWORK.search(shown + debug):
         return Transient(say(f"cannot reach {_origin(shown)}: {_cause(debug)}"))
-    words = say(_bounded(shown, mask))
+    words = say(server_words(shown, mask))
     if _NO_LOGIN.search(shown):
         return EnvironmentFault(f"{words} (are the credentials in the environment right?)", stop_reason="service_auth")
     return EnvironmentFault(words, stop_reason="service_bad_answer")
@@ -76,15 +74,9 @@ def _words(shown: str, mask: Callable[[str], str]) -> str:
         return " with an HTML page"
     code, message = (re.search(rf"<{name}>(.*?)</{name}>", shown, re.DOTALL) for name in ("Code", "Message"))
     if code or message:
-        return f": {_bounded(': '.join(part[1] for part in (code, message) if part), mask)}"
+        return f": {server_words(': '.join(part[1] for part in (code, message) if part), mask)}"
     body = shown.partition(" - Server returned non-2xx status code: ")[2].partition(": ")[2]
-    return f": {_bounded(body, mask)}" if body.strip() else ""
-
-
-def _bounded(text: str, mask: Callable[[str], str]) -> str:
-    # masked before it is cut: half a secret would not be recognised
-    text = re.sub(r"[\s\x00-\x1f\x7f]+", " ", mask(text)).strip()
-    return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"
+    return f": {server_words(body, mask)}" if body.strip() else ""
 
 
 def _origin(shown: str) -> str:

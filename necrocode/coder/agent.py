@@ -7,12 +7,13 @@ What it asks of a model is its own business: it cannot be taken up again in the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from necrocode.coder import briefing
+from necrocode.coder.adopting import adopted
 from necrocode.engine.effects import Adopt, Attempt, Json
 from necrocode.engine.errors import TaskError
 from necrocode.states.ports import CoderReport, CoderWork, CommandResult, CommandRunner, CommandSpec
@@ -103,11 +104,7 @@ class CommandCoder:
             return _told(work, self._commands.run(spec(attempt), attempt.stop), brief["snapshot"], attempt)
 
         def attach(attempt: Attempt) -> Json:
-            result = self._commands.attach(spec(attempt), attempt.stop)
-            if attempt.number > 1:
-                # After an attempt that failed recovery has put the files back: what it did is gone.
-                result = replace(result, status="interrupted", exit_code=None)
-            return _told(work, result, brief["snapshot"], attempt)
+            return _told(work, adopted(self._commands, spec(attempt), attempt), brief["snapshot"], attempt)
 
         key = f"attempt {work.attempt}" + (f"#{turn}" if turn else "")
         note = {"command": self._settings.command}

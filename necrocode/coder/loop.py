@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from necrocode.coder import briefing
+from necrocode.coder.adopting import adopted
 from necrocode.coder.conversation import BRIEF, CHAT, TOOL, Ask, Conversation, Done, Use
 from necrocode.coder.settings import CoderSettings, Progress, ProgressEvent
 from necrocode.coder.tools import files
@@ -163,11 +164,7 @@ class ToolLoopCoder:
 
     def _settle(self, ctx: Context, work: CoderWork, use: Use, tree: str, attempt: Attempt) -> Json:
         """What became of a command that an earlier process meant to start."""
-        result = self._commands.attach(self._spec(ctx, work, use, attempt), attempt.stop)
-        if attempt.number > 1:
-            # after an attempt that failed (its snapshot, say) recovery has put the files back: whatever the command
-            # printed, what it did is gone
-            result = replace(result, status="interrupted", exit_code=None)
+        result = adopted(self._commands, self._spec(ctx, work, use, attempt), attempt)
         return self._ended(work, result, tree, attempt)
 
     @staticmethod

@@ -37,6 +37,7 @@ class RemoteTaskSets:
     ``GET /tasksets/{spec}``         how a set describes its tasks
     ``PUT /tasksets/{spec}``         another version of it, if it is still at the one that was read (``If-Match``)
     ``GET /tasks?spec_name=``        the states of its tasks, and their versions
+    ``GET /tasks/{id}``              those of one, before a claim or a move
     ``PUT /tasks/{id}/status``       a claim or a move, if the task is still at the version that was read
     ===============================  ============================================================================
 
@@ -106,8 +107,7 @@ class RemoteTaskSets:
                 continue
             if answer.status == 409:
                 raise self._service.refused(call, answer)
-            self._finish(whole)
-            return self.task_set(whole.spec_name)
+            return self._finished(whole)
         raise Transient(f"the task set {task_set.spec_name!r} is being changed by others all the time: try again")
 
     def move(self, spec_name: str, task_id: str, to: TaskState) -> None:
@@ -132,17 +132,22 @@ class RemoteTaskSets:
             return None
 
     def _task(self, spec_name: str, task_id: str) -> SetTask:
-        for task in self.task_set(spec_name).tasks:
-            if task.id == task_id:
-                return task
-        raise NotFound(f"the task set {spec_name!r} has no task {task_id!r}")
+        path, params = f"/tasks/{segment(task_id)}", {"spec_name": spec_name}
+        answer = self._service.call(Call("get the task", "GET", path, params=params))
+        row = answer.mapping()
+        definition = row.get("definition")
+        if not isinstance(definition, dict):
+            raise NotFound(f"the task set {spec_name!r} has no task {task_id!r}")
+        return _task(answer, definition, {task_id: row})
 
-    def _finish(self, whole: TaskSet) -> None:
-        """Tell of the tasks that came in as done."""
-        for task in self.task_set(whole.spec_name).tasks:
-            wanted = next(each for each in whole.tasks if each.id == task.id)
-            if wanted.state == "done" and task.state not in ("done", "running") and not task.is_group:
-                self._service.call(_status_call("move the task", whole.spec_name, task, "done"))
+    def _finished(self, whole: TaskSet) -> TaskSet:
+        """The set as it is now, once the tasks that came in as done are told of."""
+        now = self.task_set(whole.spec_name)
+        done = {task.id for task in whole.tasks if task.state == "done" and not task.is_group}
+        late = [task for task in now.tasks if task.id in done and task.state not in ("done", "running")]
+        for task in late:
+            self._service.call(_status_call("move the task", whole.spec_name, task, "done"))
+        return self.task_set(whole.spec_name) if late else now
 
     def _pages(
         self, what: str, path: str, field: str, params: Mapping[str, str]

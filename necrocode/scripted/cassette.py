@@ -10,7 +10,7 @@ from typing import Any
 from necrocode.drafts import replace_file
 from necrocode.engine.journal import Journal
 from necrocode.errors import InvalidInput, Problem
-from necrocode.scripted.script import Script, ScriptError
+from necrocode.scripted.script import Script
 
 _REFUSALS: Mapping[str, Mapping[str, str]] = {
     "tools": {"message": "this model does not support tool calling"},
@@ -38,7 +38,7 @@ def load(path: Path) -> Script:
     """The script in a cassette. Raises :class:`InvalidInput`."""
     try:
         return Script.load(path)
-    except (ScriptError, ValueError) as error:
+    except ValueError as error:
         raise InvalidInput(f"the cassette {path}", [Problem("", str(error))]) from None
     except OSError as error:
         raise InvalidInput(f"the cassette {path}", [Problem("", f"cannot be read: {error.strerror}")]) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -74,8 +76,11 @@ def test_a_run_whose_slot_the_pool_takes_away_goes_on_in_another(stage: Stage, p
     assert len(model.requests) == 2, "no answer was bought again"
 
 
-def test_a_run_that_the_pool_calls_superseded_leaves_no_slot_and_renews_no_more(stage: Stage, play: Play) -> None:
-    play(*SOLVE)
+@contextlib.contextmanager
+def renewing(stage: Stage, answer: Response | None = None) -> Iterator[threading.Semaphore]:
+    """A run that works in a foreign pool's slot: released at each renewal, which gets ``answer`` if there is one. It
+    has to end well.
+    """
     renewals = threading.Semaphore(0)
     slot = stage.root / "slot"
     slot.mkdir()
@@ -83,36 +88,30 @@ def test_a_run_that_the_pool_calls_superseded_leaves_no_slot_and_renews_no_more(
     def pool(request: Request) -> Response:
         if request.path[-1] == "renew":
             renewals.release()
-            return Response(409, {"error": {"code": "superseded", "message": "another process drives the run"}})
+            if answer is not None:
+                return answer
         return Response(200, {"slot_id": "1", "slot_path": str(slot), "generation": 1})
 
     with serve(pool) as foreign:
         env = {"REPO_POOL_URL": foreign.url, "NECROCODE_SLOT_RENEW_SECONDS": "0.1"}
         process = stage.start_gated("run", stage.task(test_commands=[GATE]), **env)
-        assert renewals.acquire(timeout=PATIENCE)
-        assert not renewals.acquire(timeout=0.5), "once is enough"
+        yield renewals
         stage.open_gate()
         done = stage.finish(process)
     assert done.code == 0, done.err
+
+
+def test_a_run_that_the_pool_calls_superseded_leaves_no_slot_and_renews_no_more(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    told = {"error": {"code": "superseded", "message": "another process drives the run"}}
+    with renewing(stage, Response(409, told)) as renewals:
+        assert renewals.acquire(timeout=PATIENCE)
+        assert not renewals.acquire(timeout=0.5), "once is enough"
     assert stage.only_run.data["tenure"] == 1
 
 
 def test_a_loan_is_renewed_while_its_run_works(stage: Stage, play: Play) -> None:
     play(*SOLVE)
-    renewals = threading.Semaphore(0)
-    slot = stage.root / "slot"
-    slot.mkdir()
-
-    def pool(request: Request) -> Response:
-        if request.path[-1] == "renew":
-            renewals.release()
-        return Response(200, {"slot_id": "1", "slot_path": str(slot), "generation": 1})
-
-    with serve(pool) as foreign:
-        env = {"REPO_POOL_URL": foreign.url, "NECROCODE_SLOT_RENEW_SECONDS": "0.1"}
-        process = stage.start_gated("run", stage.task(test_commands=[GATE]), **env)
+    with renewing(stage) as renewals:
         assert renewals.acquire(timeout=PATIENCE)
         assert renewals.acquire(timeout=PATIENCE), "and again"
-        stage.open_gate()
-        done = stage.finish(process)
-    assert done.code == 0, done.err

@@ -105,9 +105,9 @@ def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> Edi
     if not found:
         return _almost(text, old, new, name)
     if len(found) > 1 and not replace_all:
+        lines = _at_lines([text.shown.count("\n", 0, offset) for offset in found])
         raise Refused(
-            f"old_text stands {len(found)} times in {name} "
-            f"({_at_lines([text.shown.count(chr(10), 0, offset) for offset in found])}); "
+            f"old_text stands {len(found)} times in {name} ({lines}); "
             "give more of the lines around it, or set replace_all"
         )
     # what both have in common is left alone, so that its line ends stay even in a file that mixes them
