@@ -323,6 +323,10 @@ class ChatAnswer:
     model: str
     #: True where the endpoint reported no usage and the figures are estimates (4 bytes a token).
     estimated: bool = False
+    #: The model's reasoning under the name that the endpoint gave it, to be sent back with the answer's tool calls.
+    reasoning: Mapping[str, str] = field(default_factory=dict)
+    #: Whether the endpoint says that the model refused.
+    refusal: bool = False
 
 
 class LLM(Protocol):

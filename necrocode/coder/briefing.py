@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+from necrocode.coder.settings import Mode
 from necrocode.coder.tools.beneath import Beneath, Refused
 from necrocode.coder.tools.ignored import outline
 from necrocode.states.ports import CoderWork, TestResult
@@ -22,10 +23,12 @@ FEEDBACK_EACH = 6_000
 
 INSTRUCTIONS = "AGENTS.md"
 
+_SYSTEM: Mapping[Mode, str] = {"tools": "system.md", "actions": "system_actions.md", "json": "system_json.md"}
 
-def system_prompt(mode: str) -> str:
-    """The system prompt for ``tools`` or ``json``."""
-    return _text("system_json.md" if mode == "json" else "system.md").strip()
+
+def system_prompt(mode: Mode) -> str:
+    """The system prompt for a way of asking."""
+    return _text(_SYSTEM[mode]).strip()
 
 
 def agent_prompt() -> str:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from necrocode.coder import briefing
-from necrocode.coder.document import RESPONSE_FORMAT, as_plain, read_document
-from necrocode.coder.settings import CoderSettings
+from necrocode.coder import actions, briefing, document
+from necrocode.coder.condensing import REASONING, STEPS, condense
+from necrocode.coder.habits import MALFORMED_CALLS, Habits
+from necrocode.coder.settings import CoderSettings, Mode
 from necrocode.coder.spending import Spending
+from necrocode.coder.terms import Terms
 from necrocode.coder.tools.offer import TOOLS, Malformed, parse
 from necrocode.coder.tools.written_edits import edits_in
 from necrocode.engine.errors import TaskError
@@ -27,18 +29,13 @@ BRIEF = "coder.brief"
 CHAT = "llm.chat"
 TOOL = "tool."
 
-PLAIN_ANSWERS = 3
-MALFORMED_CALLS = 3
-SAME_CALLS_NUDGE = 4
-SAME_CALLS_STUCK = 6
-#: Answers in a row of which file tools refused calls and did none. A command that fails is no error: tests do, until
-#: they pass.
-ERRORS_NUDGE = 5
-ERRORS_STUCK = 10
-#: How often a conversation that has grown too long is condensed; each time fewer messages stay whole.
-CONDENSE = (20, 8, 3)
-_CONDENSED_CHARACTERS = 200
+#: How an answer's mode was chosen before briefs recorded it.
+_OLDER_LADDER: tuple[Mode, ...] = ("tools", "json")
 _SUMMARY_CHARACTERS = 4000
+_EXCERPT = 200
+#: What is left of a context window below which the conversation is condensed, and to what part of it.
+_ROOM = 4
+_CONDENSED_TO = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,7 @@ NextStep: TypeAlias = Ask | Use | Done
 class _Call:
     """A call that waits for its turn. ``error`` instead of arguments: it cannot be carried out, and says why."""
 
+    #: Empty where the answer had no tool calls, but named what is to be done in its text.
     id: str
     name: str
     arguments: Mapping[str, Any]
@@ -98,45 +96,52 @@ class Conversation:
         self._messages: list[dict[str, Any]] = []
         self._bytes = 0
         self._digest = hashlib.sha256()
-        self._json = settings.tool_mode == "json"
+        #: The present way of asking, and those that are still to be tried.
+        self._modes: tuple[Mode, ...] = (settings.tool_mode,) if settings.tool_mode != "auto" else _OLDER_LADDER
         self._response_format = True
+        self._reasoning = True
         self._queue: deque[_Call] = deque()
         self._explanation: str | None = None
         self._results: list[str] = []
         self._failed_operations = False
         self._calls = 0
+        self._shown_bytes = 0
+        #: Steps of condensing since the last answer, and tokens for each byte of a prompt as far as answers tell.
         self._condensed = 0
+        self._density = 1 / 4
         self._ever_called = False
-        self._stuck: str | None = None
-        self._forget_habits()
+        self._told_unchanged = False
+        self._habits = Habits()
+        self.terms = Terms.of(settings)
         self.summary: str | None = None
         self.spending = Spending()
         #: The last recorded snapshot; ``None`` before the first message.
         self.tree: str | None = None
 
+    @property
+    def mode(self) -> Mode:
+        """How the model is asked now."""
+        return self._modes[0]
+
     def next(self) -> NextStep:
         """What to do now. :class:`TaskError`: ``stuck``, ``budget``, ``context_overflow``."""
-        if self._stuck is not None:
-            raise TaskError(self._stuck, stop_reason="stuck")
+        if self._habits.stuck is not None:
+            raise TaskError(self._habits.stuck, stop_reason="stuck")
         if self.summary is not None:
             return Done(self.summary)
         if self._queue:
+            self.spending.check_calls(self._settings, self._calls, self._shown_bytes)
             call = self._queue[0]
             return Use(self._calls + 1, call.name, call.arguments)
-        if self._condensed > len(CONDENSE):
-            raise TaskError(
-                "The conversation is too long for the model, condensed as far as it goes. "
-                "Use a model with a larger context, or split the task.",
-                stop_reason="context_overflow",
-            )
         return self._ask()
 
     def request(self, ask: Ask) -> ChatRequest:
         """The request that ``ask`` stands for. Its messages must not be changed."""
-        if not self._json:
+        if self.mode == "tools":
             return ChatRequest(list(self._messages), _FUNCTIONS, ask.answer_tokens)
-        response_format = RESPONSE_FORMAT if self._response_format else None
-        return ChatRequest(as_plain(self._messages), (), ask.answer_tokens, response_format)
+        schema = actions.RESPONSE_FORMAT if self.mode == "actions" else document.RESPONSE_FORMAT
+        plain = document.as_plain(self._messages)
+        return ChatRequest(plain, (), ask.answer_tokens, schema if self._response_format else None)
 
     def take(self, name: str, result: Any) -> None:
         """Go on with a recorded result. Names that are not the coder's are passed over."""
@@ -154,34 +159,45 @@ class Conversation:
     def _take_brief(self, result: Mapping[str, Any]) -> None:
         if not self._messages:
             self._append({"role": "system", "content": result["system"]})
+            self._modes = tuple(result.get("modes", self._modes))
+            self.terms = Terms.from_json(result["terms"]) if "terms" in result else self.terms
         self._say(result["user"])
         self.tree = result["snapshot"]
         self.summary = None
-        self._stuck = None
-        self._forget_habits()
+        self._told_unchanged = False
+        self._habits = Habits()
 
     def _take_refusal(self, what: str) -> None:
-        if what == "tools":
-            self._switch_to_json()
+        if what == "tools" and self.mode == "tools":
+            self._change_mode()
         elif what == "format":
             self._response_format = False
+            if self.mode == "actions" and len(self._modes) > 1:
+                self._change_mode()
+        elif what == "reasoning":
+            self._reasoning = False
+            self._drop_reasoning()
         elif what == "context":
-            if self._condensed < len(CONDENSE):
-                self._condense(keep=CONDENSE[self._condensed])
-            self._condensed += 1
+            self._condense()
 
     def _take_answer(self, answer: Mapping[str, Any]) -> None:
         self.spending = self.spending.plus(answer)
+        if not answer.get("estimated"):
+            self._density = min(max(int(answer["tokens_in"]) / self._prompt_bytes(), 1 / 4), 1 / 2)
+        self._condensed = 0
         cut = answer["finish_reason"] == "length"
-        if self._json:
-            self._take_document(answer["text"], cut=cut)
+        text = without_thoughts(answer["text"])
+        if self.mode == "json":
+            self._take_document(text, cut=cut)
+        elif self.mode == "actions":
+            self._take_action(text, cut=cut)
         elif answer["tool_calls"]:
-            self._take_calls(answer, cut=cut)
+            self._take_calls(answer, text, cut=cut)
         else:
-            self._take_plain(answer["text"], cut=cut)
+            self._take_plain(text, cut=cut, refused=bool(answer.get("refusal")))
 
-    def _take_calls(self, answer: Mapping[str, Any], *, cut: bool) -> None:
-        self._plain = 0
+    def _take_calls(self, answer: Mapping[str, Any], text: str, *, cut: bool) -> None:
+        self._habits.called()
         self._ever_called = True
         calls = [
             self._checked(call, number, cut=cut and number == len(answer["tool_calls"]))
@@ -195,23 +211,19 @@ class Conversation:
             }
             for call, written in zip(calls, answer["tool_calls"], strict=True)
         ]
-        self._append({"role": "assistant", "content": answer["text"] or None, "tool_calls": said})
+        thoughts = dict(answer.get("reasoning") or {}) if self._reasoning else {}
+        self._append({"role": "assistant", "content": text or None, "tool_calls": said, **thoughts})
         self._queue.extend(calls)
         self._settle_queue()
 
-    def _take_plain(self, text: str, *, cut: bool) -> None:
+    def _take_plain(self, text: str, *, cut: bool, refused: bool) -> None:
         self._append({"role": "assistant", "content": text or "(an empty answer)"})
         if not cut and self._take_written_edits(text):
             return
-        self._plain += 1
-        if self._plain >= PLAIN_ANSWERS:
-            self._stuck = (
-                f"The model gave {self._plain} answers in a row without calling a tool; the last: {text[:200]!r}"
-            )
-        elif self._plain == 2 and self._settings.tool_mode == "auto" and not self._ever_called:
+        times = self._habits.plain(text, refused=refused)
+        if times == 2 and len(self._modes) > 1 and not self._ever_called:
             # an endpoint that takes the tools and passes none of them on to the model
-            self._switch_to_json()
-            self._plain = 0
+            self._change_mode()
             self._say("Answer with one JSON document, as described above.")
         elif cut:
             self._say("Your answer was cut at its longest length. Call a tool right away, with less text.")
@@ -223,54 +235,75 @@ class Conversation:
         try:
             edits = edits_in(text)
         except Malformed as error:
-            self._note_malformed(str(error))
+            self._habits.malformed(str(error))
             self._say(f"{error} Better call a tool.")
             return True
         self._queue.extend(_Call("", name, arguments) for name, arguments in edits)
         if edits:
-            self._plain = 0
+            self._habits.called()
         return bool(edits)
+
+    def _take_action(self, text: str, *, cut: bool) -> None:
+        if not cut and len(self._modes) > 1 and document.is_document(text):
+            # models fall into the form they know: it is as good
+            self._change_mode()
+            self._take_document(text, cut=cut)
+            return
+        self._append({"role": "assistant", "content": text or "(an empty answer)"})
+        try:
+            name, arguments = actions.read_action(text)
+        except Malformed as error:
+            times = self._habits.malformed(_CUT_ACTION if cut else str(error))
+            if times >= MALFORMED_CALLS and len(self._modes) > 1 and not self._ever_called:
+                # a model that cannot be held to it, by an endpoint that does not try
+                self._change_mode()
+                self._habits = Habits()
+                self._say("Answer with one JSON document, as described above.")
+            else:
+                self._say(_CUT_ACTION if cut else f"Error: {error}")
+            return
+        self._ever_called = True
+        self._queue.append(_Call("", name, arguments))
+        self._settle_queue()
 
     def _take_document(self, text: str, *, cut: bool) -> None:
         self._append({"role": "assistant", "content": text or "(an empty answer)"})
         try:
-            document = read_document(text)
+            found = document.read_document(text)
         except Malformed as error:
             cause = "Your answer was cut at its longest length; change fewer files at once." if cut else str(error)
-            self._note_malformed(cause)
+            self._habits.malformed(cause)
             self._say(cause)
             return
-        self._malformed = 0
+        self._habits.carried_out()
         self._failed_operations = False
-        self._explanation = document.explanation if document.changes else None
-        self._queue.extend(_Call("", name, arguments) for name, arguments in document.operations)
+        self._explanation = found.explanation if found.changes else None
+        self._queue.extend(_Call("", name, arguments) for name, arguments in found.operations)
         if not self._queue:
             self._end_document()
 
     def _take_tool_result(self, result: Mapping[str, Any]) -> None:
         call = self._queue.popleft()
+        ok = result.get("ok", True)
         self._calls += 1
-        self._malformed = 0
+        self._habits.carried_out()
         tree = result.get("snapshot") or self.tree
         if tree != self.tree:
-            self._same.clear()
+            self._habits.changed()
         self.tree = tree
         content = str(result["content"])
-        content += self._note_repetition(call, content) or self._note_errors(call, content, ok=result.get("ok", True))
+        self._shown_bytes += len(content.encode("utf-8", "replace"))
+        content += self._habits.repeated(call.name, _canonical(call.arguments), content) or self._habits.ended(
+            call.name, content, turn=self.spending.turns, ok=ok
+        )
+        self._failed_operations |= not ok
+        self._answer_call(call, content)
         if call.id:
-            self._answer_call(call, content)
             self._settle_queue()
-            return
-        self._results.append(content)
-        self._failed_operations |= not result.get("ok", True)
-        if self._queue:
-            return
-        if self._json:
-            self._end_document()
-        else:
-            self._end_written_edits()
+        elif not self._queue:
+            self._end_written()
 
-    # --- tools
+    # --- calls
 
     def _checked(self, call: Mapping[str, Any], number: int, *, cut: bool) -> _Call:
         # some endpoints give no ids, or the same one twice
@@ -288,7 +321,7 @@ class Conversation:
         while self._queue and (self._queue[0].error or self._queue[0].name == "finish"):
             call = self._queue.popleft()
             if call.error:
-                self._note_malformed(call.error)
+                self._habits.malformed(call.error)
                 self._answer_call(call, f"Error: {call.error}")
             elif self._may_finish():
                 self._answer_call(call, "The tests are run now.")
@@ -298,16 +331,24 @@ class Conversation:
                 self._queue.clear()
             else:
                 self._answer_call(call, _NOTHING_CHANGED + " If that is right, call finish again.")
+        if not self._queue and self._results:
+            self._end_written()
 
     def _answer_call(self, call: _Call, content: str) -> None:
-        self._append({"role": "tool", "tool_call_id": call.id, "content": content})
+        if call.id:
+            self._append({"role": "tool", "tool_call_id": call.id, "content": content})
+        else:
+            self._results.append(content)
 
-    def _end_written_edits(self) -> None:
-        results, self._results = self._results, []
-        told = "What you wrote was carried out:\n" + "\n\n".join(results)
-        self._say(f"{told}\n\nGo on by calling a tool; if the task is done, call finish.")
-
-    # --- documents
+    def _end_written(self) -> None:
+        """Tell what became of calls that stood in the text of an answer."""
+        if self.mode == "json":
+            self._end_document()
+            return
+        results, self._results = "\n\n".join(self._results), []
+        if self.mode == "tools":
+            results = f"What you wrote was carried out:\n{results}\n\n{_GO_ON}"
+        self._say(results)
 
     def _end_document(self) -> None:
         results, self._results = self._results, []
@@ -318,53 +359,11 @@ class Conversation:
             results.append(_NOTHING_CHANGED + " If that is right, send an empty list of code_changes again.")
         self._say("\n\n".join(results))
 
-    def _switch_to_json(self) -> None:
-        self._json = True
-        self._messages[0] = {"role": "system", "content": briefing.system_prompt("json")}
-
-    # --- habits that end a run
-
-    def _forget_habits(self) -> None:
-        self._plain = 0
-        self._malformed = 0
-        #: Turns whose calls were refused since the last one that was not.
-        self._refused: set[int] = set()
-        self._told_unchanged = False
-        #: Calls with their results since the files last changed.
-        self._same: Counter[str] = Counter()
-
-    def _note_malformed(self, cause: str) -> None:
-        self._malformed += 1
-        if self._malformed >= MALFORMED_CALLS:
-            self._stuck = f"The model made {self._malformed} malformed calls in a row; the last: {cause}"
-
-    def _note_repetition(self, call: _Call, content: str) -> str:
-        # times differ from run to run, and are not what makes a result another one
-        told = re.sub(r"\d+\.\d+", "#", content)
-        key = hashlib.sha256(
-            f"{call.name}\0{_canonical(call.arguments)}\0{told}".encode("utf-8", "replace")
-        ).hexdigest()
-        self._same[key] += 1
-        times = self._same[key]
-        if times >= SAME_CALLS_STUCK:
-            self._stuck = f"The model made the same call of {call.name} with the same result {times} times."
-        if times >= SAME_CALLS_NUDGE:
-            return f"\n\n(You have made this call {times} times with the same result. Do something else.)"
-        return ""
-
-    def _note_errors(self, call: _Call, content: str, *, ok: bool) -> str:
-        if ok or call.name == "bash":
-            self._refused.clear()
-            return ""
-        self._refused.add(self.spending.turns)
-        times = len(self._refused)
-        if times >= ERRORS_STUCK:
-            self._stuck = (
-                f"The calls of {times} answers in a row were refused; the last, of {call.name}: {content[:200]}"
-            )
-        if times >= ERRORS_NUDGE:
-            return f"\n\n(The calls of {times} answers in a row were refused. Read the files again.)"
-        return ""
+    def _change_mode(self) -> None:
+        self._modes = self._modes[1:]
+        self._messages[0] = {"role": "system", "content": briefing.system_prompt(self.mode)}
+        self._habits.called()
+        self._drop_reasoning()
 
     def _may_finish(self) -> bool:
         if self.tree != self._base_tree or self._told_unchanged:
@@ -375,9 +374,26 @@ class Conversation:
     # --- what goes out
 
     def _ask(self) -> Ask:
-        prompt_tokens = -(-(self._bytes + _FUNCTION_BYTES) // 4)
-        answer_tokens = self.spending.allowance(self._settings, self._task_tokens, prompt_tokens)
-        return Ask(self.spending.turns + 1, answer_tokens, len(self._messages), self._digest.hexdigest()[:16])
+        answer_tokens = self._settings.answer_tokens
+        window = self.terms.context_window
+        if window is not None:
+            wanted = min(answer_tokens, window // _ROOM)
+            if window - self._prompt_tokens() < wanted:
+                while self._condensed <= STEPS and self._prompt_tokens() > window // _CONDENSED_TO:
+                    self._condense()
+                # half the window is better, a quarter will do
+                self._condensed = STEPS + 1 if window - self._prompt_tokens() < wanted else 0
+            answer_tokens = min(answer_tokens, max(1, window - self._prompt_tokens()))
+        if self._condensed > STEPS:
+            raise TaskError(
+                "The conversation is too long for the model, condensed as far as it goes. "
+                "Use a model with a larger context, or split the task.",
+                stop_reason="context_overflow",
+            )
+        allowed = self.spending.allowance(
+            self._settings, self.terms, self._task_tokens, -(-self._prompt_bytes() // 4), answer_tokens
+        )
+        return Ask(self.spending.turns + 1, allowed, len(self._messages), self._digest.hexdigest()[:16])
 
     def _append(self, message: dict[str, Any]) -> None:
         # counted and hashed once, as it comes: a replay of many turns must not write out the whole at each
@@ -387,23 +403,49 @@ class Conversation:
         self._messages.append(message)
 
     def _say(self, text: str) -> None:
+        # endpoints want their reasoning back while the model goes from call to call, and not beyond
+        self._drop_reasoning()
         self._append({"role": "user", "content": text})
 
-    def _condense(self, *, keep: int) -> None:
-        """Shorten results and arguments of all but the first two and the last ``keep`` messages, for good."""
-        for message in self._messages[2 : max(2, len(self._messages) - keep)]:
-            content = message.get("content") or ""
-            if message["role"] in ("tool", "user") and len(content) > _CONDENSED_CHARACTERS:
-                left = len(content) - _CONDENSED_CHARACTERS
-                message["content"] = f"{content[:_CONDENSED_CHARACTERS]}\n({left} characters left out to save space)"
-            for call in message.get("tool_calls", ()):
-                function = call["function"]
-                if len(function["arguments"]) > 2 * _CONDENSED_CHARACTERS:
-                    function["arguments"] = _canonical({"left_out": f"{len(function['arguments'])} characters"})
+    def _drop_reasoning(self) -> None:
+        for message in self._messages:
+            for name in REASONING:
+                if message.pop(name, None) is not None:
+                    self._bytes = -1
+        if self._bytes < 0:
+            self._count()
+
+    def _condense(self) -> None:
+        """Go on to the next step that makes it shorter; beyond the last one it stays as it is."""
+        before = self._bytes
+        while self._condensed < STEPS and self._bytes >= before:
+            condense(self._messages, self._condensed)
+            self._condensed += 1
+            self._count()
+        if self._bytes >= before:
+            self._condensed = STEPS + 1
+
+    def _count(self) -> None:
         self._bytes = sum(len(_written(message)) for message in self._messages)
+
+    def _prompt_bytes(self) -> int:
+        return self._bytes + _FUNCTION_BYTES
+
+    def _prompt_tokens(self) -> int:
+        return int(self._prompt_bytes() * self._density) + 1
+
+
+def without_thoughts(text: str) -> str:
+    """``text`` without the thoughts that some models write before their answer, between ``<think>`` and ``</think>``.
+
+    They are recorded with the answer; neither its reader nor the model is shown them again.
+    """
+    return re.sub(r"\A\s*<think>.*?(</think>\s*|\Z)", "", text, flags=re.DOTALL)
 
 
 _NOTHING_CHANGED = "Nothing has changed in the repository yet."
+_GO_ON = "Go on by calling a tool; if the task is done, call finish."
+_CUT_ACTION = "Your answer was cut at its longest length, so nothing was done. Write less at once: several small edits."
 _FUNCTIONS = tuple(tool.as_function() for tool in TOOLS.values())
 
 
@@ -432,7 +474,7 @@ def _sent(call: _Call, written: str) -> str:
     except (ValueError, RecursionError):
         if not call.error:
             return _canonical(call.arguments)
-    return _canonical({"malformed": written[:_CONDENSED_CHARACTERS]})
+    return _canonical({"malformed": written[:_EXCERPT]})
 
 
 def _named(name: str) -> str:

@@ -53,6 +53,15 @@ class Document:
         return any(name != "read_file" for name, _ in self.operations) or not self.operations
 
 
+def is_document(text: str) -> bool:
+    """Whether an answer is meant as a document of changes."""
+    try:
+        found = loads_document(text)
+    except Malformed:
+        return False
+    return isinstance(found, dict) and bool({"code_changes", "read_files"} & set(found))
+
+
 def read_document(text: str) -> Document:
     """The document in an answer. :class:`Malformed` says what is wrong with it."""
     document = loads_document(text)

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from necrocode.coder import briefing
 from necrocode.coder.adopting import adopted
+from necrocode.coder.condensing import REASONING
 from necrocode.coder.conversation import BRIEF, CHAT, TOOL, Ask, Conversation, Done, Use
-from necrocode.coder.settings import CoderSettings, Progress, ProgressEvent
+from necrocode.coder.settings import LADDER, CoderSettings, Progress, ProgressEvent
+from necrocode.coder.terms import Terms
 from necrocode.coder.tools import files
 from necrocode.coder.tools.beneath import Beneath, Refused
 from necrocode.coder.tools.search import search
@@ -63,7 +65,10 @@ class ToolLoopCoder:
         talk = Conversation(self._settings, base_tree=work.base_tree, task_tokens=work.task.max_tokens)
         for earlier in ctx.history(ctx.state):
             talk.take(earlier.name, earlier.result)
-        talk.take(BRIEF, ctx.effect(BRIEF, partial(self._brief, work, talk.tree), key=f"attempt {work.attempt}"))
+        brief = ctx.effect(BRIEF, partial(self._brief, work, talk.tree), key=f"attempt {work.attempt}")
+        talk.take(BRIEF, brief)
+        if "terms" in brief and self._settings.max_cost is not None and talk.terms.price_in is None:
+            ctx.warn("no_price", {"message": _NO_PRICE.format(model=self._settings.model)})
         while True:
             step = talk.next()
             if isinstance(step, Done):
@@ -78,11 +83,14 @@ class ToolLoopCoder:
 
     def _brief(self, work: CoderWork, tree: str | None, _attempt: Attempt) -> Json:
         if tree is None:
-            mode = "json" if self._settings.tool_mode == "json" else "tools"
+            mode = self._settings.tool_mode
+            modes = LADDER if mode == "auto" else (mode,)
             return {
-                "system": briefing.system_prompt(mode),
+                "system": briefing.system_prompt(modes[0]),
                 "user": briefing.task_message(work),
                 "snapshot": work.workspace.snapshot(),
+                "modes": list(modes),
+                "terms": Terms.listed(self._settings).as_json(),
             }
         # what the tests left lying about is no part of what will be committed, and the model should not see it either
         work.workspace.restore(tree)
@@ -108,9 +116,11 @@ class ToolLoopCoder:
                     raise
                 return {"refused": refused}
             doubtful = max(0, attempt.number - 1 - free) + attempt.lost
-            return {**asdict(answer), "tool_calls": [asdict(call) for call in answer.tool_calls]} | (
-                {"doubtful_attempts": doubtful} if doubtful else {}
-            )
+            told = {**asdict(answer), "tool_calls": [asdict(call) for call in answer.tool_calls]}
+            for seldom in ("reasoning", "refusal"):
+                if not told[seldom]:
+                    del told[seldom]
+            return told | ({"doubtful_attempts": doubtful} if doubtful else {})
 
         note = {"turn": ask.turn, "messages": ask.messages, "digest": ask.digest}
         return ctx.effect(CHAT, do, key=f"turn {ask.turn}", retry=self._settings.llm_retry, note=note)
@@ -204,6 +214,8 @@ class ToolLoopCoder:
             return "tools"
         if request.response_format is not None and _NO_FORMAT.search(words):
             return "format"
+        if _NO_REASONING.search(words) and any(set(REASONING) & set(message) for message in request.messages):
+            return "reasoning"
         return None
 
     def _tell(self, talk: Conversation, doing: str, detail: str) -> None:
@@ -213,7 +225,7 @@ class ToolLoopCoder:
         turn = spent.turns + (doing == "model")
         line = " ".join(detail.split())
         line = line if len(line) <= 120 else line[:119] + "…"
-        self._progress(ProgressEvent(turn, doing, line, spent.tokens_in, spent.tokens_out, spent.cost(self._settings)))
+        self._progress(ProgressEvent(turn, doing, line, spent.tokens_in, spent.tokens_out, spent.cost(talk.terms)))
 
 
 _NO_TOOLS = re.compile(
@@ -221,8 +233,13 @@ _NO_TOOLS = re.compile(
     r"|(support|unknown|unrecogni[sz]ed|unexpected|extra inputs).*(tool|function.?call)",
     re.IGNORECASE | re.DOTALL,
 )
+_NO_REASONING = re.compile("|".join(REASONING), re.IGNORECASE)
 _NO_FORMAT = re.compile(r"response_format|json_schema|structured output|grammar", re.IGNORECASE)
 
+_NO_PRICE = (
+    "{model} has no price, neither in `prices` nor in the price list: max_cost_usd cannot be kept. "
+    "Tokens are counted; max_total_tokens limits them."
+)
 _INTERRUPTED = (
     "This command was interrupted by a crash of the runner, or never ran. The files were put back to the state before "
     "it; whatever else it did may have happened. Run it again if it is still needed."

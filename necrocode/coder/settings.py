@@ -10,8 +10,11 @@ from typing import Literal, TypeAlias
 
 from necrocode.engine.retry import RetryPolicy
 
-ToolMode: TypeAlias = Literal["auto", "tools", "json"]
+Mode: TypeAlias = Literal["tools", "actions", "json"]
+ToolMode: TypeAlias = Literal["auto", "tools", "actions", "json"]
 
+LADDER: tuple[Mode, ...] = ("tools", "actions", "json")
+"""What ``auto`` tries, each where the endpoint or the model cannot do the one before it."""
 
 LLM_RETRY = RetryPolicy(attempts=4, first_wait=timedelta(seconds=2))
 
@@ -21,6 +24,8 @@ class CoderSettings:
     """Settings of one run, frozen with it. Limits count over all attempts of the run."""
 
     model: str
+    #: ``None``: OpenAI's own.
+    endpoint: str | None = None
     #: Tokens that one answer may have.
     answer_tokens: int = 4000
     #: From dialling to the last byte of one answer.
@@ -30,9 +35,16 @@ class CoderSettings:
     max_turns: int = 100
     #: Prompt and answer tokens of all turns together; the task's own ``max_tokens`` counts too. ``None``: no limit.
     max_total_tokens: int | None = None
-    #: Money; needs the prices.
+    #: Calls of tools.
+    max_tool_calls: int = 2_000
+    #: Bytes of the tools' output that the model is shown.
+    max_shown_bytes: int = 32 * 1024 * 1024
+    #: Money; counts only where there is a price.
     max_cost: Decimal | None = None
-    #: Price of a million prompt tokens, and of a million answer tokens, in ``max_cost``'s currency.
+    #: Tokens of a prompt and its answer together; ``None``: the price list's.
+    context_window: int | None = None
+    #: Price of a million prompt tokens, and of a million answer tokens, in ``max_cost``'s currency; ``None``: the price
+    #: list's, in US dollars. Both or none.
     price_in: Decimal | None = None
     price_out: Decimal | None = None
     command_timeout: timedelta = timedelta(seconds=120)
@@ -42,7 +54,8 @@ class CoderSettings:
     max_output_bytes: int = 16_384
     #: Whether commands may use the network.
     network: bool = False
-    #: ``tools`` (function calling), ``json`` (one document an answer), ``auto`` (tools until they are refused).
+    #: ``tools`` (function calling), ``actions`` (one JSON action an answer), ``json`` (one document of changes an
+    #: answer), ``auto``: :data:`LADDER`.
     tool_mode: ToolMode = "auto"
 
 

@@ -42,7 +42,12 @@ def read_answer(reply: Reply, request: ChatRequest, endpoint: Endpoint, model: s
         tokens_out=_estimate_answer(text, calls) if tokens_out is None else tokens_out,
         model=str(body.get("model") or model),
         estimated=estimated,
+        reasoning={name: message[name] for name in _REASONING if isinstance(message.get(name), str) and message[name]},
+        refusal=bool(message.get("refusal")) or choice.get("finish_reason") == "content_filter",
     )
+
+
+_REASONING = ("reasoning_content", "reasoning")
 
 
 def estimate_request(request: ChatRequest) -> int:

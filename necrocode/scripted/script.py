@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from necrocode.coder.condensing import answers_left_out
+
 _ANSWER_KEYS = {"text", "tool_calls", "usage", "finish_reason", "delay_seconds", "faults", "always"}
 _FAULT_KEYS = {"status", "headers", "body", "raw", "cut", "hang_seconds", "delay_seconds"}
+
+
+def position_of(messages: Sequence[Mapping[str, Any]]) -> int:
+    """The place in a conversation: how many answers the model has given in it, those included that were left out."""
+    given = [message for message in messages if message.get("role") == "assistant"]
+    return len(given) + answers_left_out(messages)
 
 
 class ScriptError(ValueError):

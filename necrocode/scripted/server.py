@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from necrocode.scripted.script import Answer, Fault, Script
+from necrocode.scripted.script import Answer, Fault, Script, position_of
 
 #: Bytes of a request that are read at most.
 MAX_REQUEST = 64 * 1024 * 1024
@@ -24,7 +24,7 @@ MAX_REQUEST = 64 * 1024 * 1024
 class SeenRequest:
     """One chat request that reached the server."""
 
-    #: Number of assistant messages in it: the place in the conversation.
+    #: Number of assistant messages in it, and of those that it says were left out: the place in the conversation.
     position: int
     #: Index of the conversation in the script, -1 if none was meant for it.
     conversation: int
@@ -98,7 +98,7 @@ class ScriptedServer:
     def decide(self, body: Mapping[str, Any], token: str, idempotency_key: str) -> tuple[Answer | Fault, int, int]:
         """The answer or fault for a request, its position and its conversation's index."""
         messages = [message for message in body["messages"] if isinstance(message, dict)]
-        position = sum(1 for message in messages if message.get("role") == "assistant")
+        position = position_of(messages)
         conversation = self.script.conversation(messages)
         index = -1 if conversation is None else self.script.conversations.index(conversation)
         answer = None if conversation is None else conversation.answer(position)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from necrocode.coder.condensing import STEPS, answers_left_out, condense
 from necrocode.engine.errors import EnvironmentFault, TaskError, Transient
 from necrocode.engine.retry import RetryPolicy
 from necrocode.llm import NotSpent
@@ -394,7 +396,53 @@ def test_a_conversation_that_stays_too_long_ends_the_run(make_world: MakeWorld) 
     world = make_world([answer(EDIT)])
     world.model.errors = {0: [TaskError("too long", stop_reason="context_overflow")] * 9}
     assert reason(world) == ("failed", "context_overflow")
-    assert len(world.model.requests) == 4
+    assert len(world.model.requests) == 1, "there is nothing to condense"
+
+
+def test_the_same_conversation_may_be_condensed_as_often_as_it_grows(make_world: MakeWorld) -> None:
+    steps = [answer(call("bash", command=f"seq {n} {n + 2000}")) for n in range(60)]
+    world = make_world([*steps, answer(EDIT), finish()])
+    too_long = [TaskError("too long", stop_reason="context_overflow")]
+    world.model.errors = {position: list(too_long) for position in range(8, 60, 6)}
+    assert world.drive().state == "completed"
+
+
+def test_before_a_known_window_overflows_the_conversation_is_condensed(make_world: MakeWorld) -> None:
+    steps = [answer(call("bash", command=f"seq {n} {n + 400}")) for n in range(60)]
+    world = make_world([*steps, answer(EDIT), finish()], context_window=12_000, answer_tokens=2_000)
+    assert world.drive().state == "completed"
+    for request in world.model.requests:
+        sent = len(json.dumps([list(request.messages), list(request.tools)], ensure_ascii=False))
+        assert sent / 4 + request.max_tokens <= 12_500
+    assert world.model.requests[-1].messages[1] == world.model.requests[0].messages[1], "the task stays"
+    shorter = [a for a, b in pairwise(world.model.requests) if len(str(b.messages)) < len(str(a.messages))]
+    assert 1 <= len(shorter) <= 8, "condensed seldom, so that the prefix stays the same for long"
+
+
+def test_a_window_that_the_task_alone_fills_ends_the_run_before_anything_is_spent(make_world: MakeWorld) -> None:
+    world = make_world([answer(EDIT)], context_window=1_000)
+    assert reason(world) == ("failed", "context_overflow")
+    assert world.model.requests == []
+
+
+def test_answers_that_are_left_out_are_told_in_a_line_each_and_results_stay_with_their_calls() -> None:
+    messages: list[dict[str, Any]] = [{"role": "system", "content": "s"}, {"role": "user", "content": "the task"}]
+    for number in range(30):
+        call_of = {
+            "id": f"c{number}",
+            "function": {"name": "bash", "arguments": json.dumps({"command": f"ls {number}"})},
+        }
+        messages.append({"role": "assistant", "content": None, "tool_calls": [call_of]})
+        messages.append({"role": "tool", "tool_call_id": f"c{number}", "content": f"out {number}"})
+    for step in range(STEPS):
+        condense(messages, step)
+    assert [message["role"] for message in messages] == ["system", "user", "user", "assistant", "tool"]
+    assert answers_left_out(messages) == 29
+    told = messages[2]["content"]
+    assert "29 of your earlier answers are left out" in told
+    assert '- bash {"command": "ls 27"}' in told
+    assert "out 27" in told
+    assert messages[3]["tool_calls"][0]["id"] == messages[4]["tool_call_id"]
 
 
 # --- one JSON document instead of tools

@@ -27,6 +27,7 @@ from necrocode.engine.lifecycle import Lifecycle, State, Transition
 from necrocode.engine.runs import RunRecord
 from necrocode.engine.stop import StopToken
 from necrocode.scripted import Script
+from necrocode.scripted.script import position_of
 from necrocode.states.ports import (
     LLM,
     ChangedFile,
@@ -236,7 +237,7 @@ class ScriptedModel:
         self.requests.append(ChatRequest(sent["messages"], sent["tools"], request.max_tokens, request.response_format))
         self.keys.append(key)
         self.watch(request)
-        position = sum(1 for message in sent["messages"] if message["role"] == "assistant")
+        position = position_of(sent["messages"])
         if self.errors.get(position):
             raise self.errors[position].pop(0)
         conversation = self.script.conversation(sent["messages"])
