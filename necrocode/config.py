@@ -162,14 +162,23 @@ class RunnerConfig(BaseSettings):
     llm_endpoint: ServiceUrl | None = None
     llm_timeout_seconds: Seconds = 120
     llm_max_tokens: Count = 4000
-    #: ``tools``: function calling; ``json``: one JSON document an answer; ``auto``: tools, else the document.
-    tool_mode: Annotated[Literal["auto", "tools", "json"], BeforeValidator(_lower)] = "auto"
+    #: Whether answers are asked for as a stream: what comes is shown, and a proxy's patience does not end a long one.
+    llm_stream: bool = True
+    #: ``tools``: function calling; ``actions``: one JSON object an answer, which names a tool; ``json``: one JSON
+    #: document of changed files an answer; ``auto``: the first of these that the endpoint and the model can do.
+    tool_mode: Annotated[Literal["auto", "tools", "actions", "json"], BeforeValidator(_lower)] = "auto"
+    #: Tokens of a prompt and its answer together; where it is not set, the price list's.
+    context_window: Annotated[int, Field(ge=1000, le=100_000_000)] | None = None
     #: LLM answers in one attempt at the task.
     max_turns: Count = 100
     #: Tokens of the whole run, in and out.
     max_total_tokens: Count | None = None
-    #: US dollars of the whole run; counts only for models that ``prices`` names.
+    #: Calls of tools, and bytes of their output that the model is shown, of the whole run.
+    max_tool_calls: Count = 2_000
+    max_total_output_bytes: Annotated[int, Field(ge=65_536, le=1 << 40)] = 32 * 1024 * 1024
+    #: US dollars of the whole run; counts only for models that have a price.
     max_cost_usd: Money | None = None
+    #: By model; where it is not named, the price list's (of the package genai-prices, for known providers).
     prices: dict[str, ModelPrice] = {}
 
     # --- another coder

@@ -15,6 +15,8 @@ from necrocode.engine.runs import RunRecord
 
 CHAT = "llm.chat"
 """Name of the effect that asks the model."""
+BRIEF = "coder.brief"
+"""Name of the effect that tells it the task."""
 
 
 def run_json(journal: Journal, run: RunRecord) -> dict[str, Json]:
@@ -83,23 +85,32 @@ def spending(journal: Journal, run_id: str) -> dict[str, Json]:
             tokens_in += result["tokens_in"]
             tokens_out += result["tokens_out"]
             doubtful += result["tokens_in"] * result.get("doubtful_attempts", 0)
-    settings = journal.settings(run_id)
     return {
         "llm_calls": calls,
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
         "tokens_doubtful": doubtful,
-        "cost_usd": cost(settings, tokens_in + doubtful, tokens_out),
+        "cost_usd": cost(_price(journal, run_id), tokens_in + doubtful, tokens_out),
     }
 
 
-def cost(settings: Mapping[str, Any], tokens_in: int, tokens_out: int) -> float | None:
-    """US dollars for so many tokens of the configured model; ``None`` if it has no price."""
-    price = (settings.get("prices") or {}).get(settings.get("llm_model"))
+def cost(price: Mapping[str, Any] | None, tokens_in: int, tokens_out: int) -> float | None:
+    """US dollars for so many tokens at a ``price`` for a million; ``None`` without one."""
     if not price:
         return None
     total = tokens_in * Decimal(str(price["input"])) + tokens_out * Decimal(str(price["output"]))
     return float(total / 1_000_000)
+
+
+def _price(journal: Journal, run_id: str) -> Mapping[str, Any] | None:
+    """The price that the run goes by: the first brief recorded it, else it is what was configured."""
+    for entry in journal.outcomes(run_id, BRIEF):
+        result = journal.payload(entry).get("result")
+        terms = result.get("terms") if isinstance(result, dict) else None
+        if terms and terms["price_in"] is not None:
+            return {"input": terms["price_in"], "output": terms["price_out"]}
+    settings = journal.settings(run_id)
+    return (settings.get("prices") or {}).get(settings.get("llm_model"))
 
 
 def instant(when: datetime) -> str:

@@ -64,16 +64,19 @@ def wire(
     from necrocode.states.ports import Ports
 
     commands = commands_of(home, config, credentials, fence)
+    tell, heard = _telling(progress)
     llm = OpenAIChat(
         model=config.llm_model,
         api_key=lambda: credentials.llm_api_key,
         key_variable=config.llm_api_key_env_var,
         endpoint=config.llm_endpoint,
         mask=credentials.mask,
+        stream=config.llm_stream,
+        heard=heard,
     )
     coder: Coder
     if config.coder_command is None:
-        coder = ToolLoopCoder(llm, commands, coder_settings(config), progress)
+        coder = ToolLoopCoder(llm, commands, coder_settings(config), tell)
     else:
         coder = CommandCoder(commands, agent_settings(config))
     ports = Ports(
@@ -107,6 +110,27 @@ def wire(
         llm.close()
 
     return Wired(ports, close)
+
+
+def _telling(progress: Progress | None) -> tuple[Progress | None, Callable[[int], None]]:
+    """What the coder tells its steps to, and the model's client how much of an answer has come."""
+    from dataclasses import replace
+
+    from necrocode.coder.settings import ProgressEvent
+
+    if progress is None:
+        return None, lambda _: None
+    last: list[ProgressEvent] = []
+
+    def tell(event: ProgressEvent) -> None:
+        last[:] = [event]
+        progress(event)
+
+    def heard(characters: int) -> None:
+        if last and last[0].doing == "model":
+            progress(replace(last[0], detail=f"{characters:,} characters so far"))
+
+    return tell, heard
 
 
 def commands_of(
@@ -282,6 +306,7 @@ def coder_settings(config: RunnerConfig) -> CoderSettings:
     price = config.prices.get(config.llm_model)
     return CoderSettings(
         model=config.llm_model,
+        endpoint=config.llm_endpoint,
         answer_tokens=config.llm_max_tokens,
         llm_timeout=timedelta(seconds=config.llm_timeout_seconds),
         llm_retry=RetryPolicy(
@@ -289,7 +314,10 @@ def coder_settings(config: RunnerConfig) -> CoderSettings:
         ),
         max_turns=config.max_turns,
         max_total_tokens=config.max_total_tokens,
+        max_tool_calls=config.max_tool_calls,
+        max_shown_bytes=config.max_total_output_bytes,
         max_cost=config.max_cost_usd,
+        context_window=config.context_window,
         price_in=Decimal(price.input) if price else None,
         price_out=Decimal(price.output) if price else None,
         command_timeout=timedelta(seconds=config.command_timeout_seconds),

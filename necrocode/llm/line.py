@@ -20,6 +20,7 @@ from necrocode.engine.errors import EngineError, EnvironmentFault, Transient
 from necrocode.engine.stop import StopToken
 from necrocode.llm.errors import NotSpent
 from necrocode.llm.faults import Endpoint, Reply
+from necrocode.llm.streaming import Broken, Heard, read_stream
 
 if TYPE_CHECKING:
     import httpx2
@@ -29,6 +30,8 @@ GLANCE = timedelta(milliseconds=50)
 CONNECT_TIMEOUT = timedelta(seconds=15)
 #: An idle connection is kept this long: tool calls between two turns often take minutes.
 KEEP_ALIVE = timedelta(minutes=2)
+#: How long the end of a streamed response is waited for, once its answer is complete.
+LINGER = timedelta(milliseconds=250)
 
 
 class Line:
@@ -59,18 +62,27 @@ class Line:
         self._client.organization = None
         self._client.project = None
 
-    def ask(self, body: Mapping[str, Any], headers: Mapping[str, str], timeout: timedelta, stop: StopToken) -> Reply:
-        """Send a chat completion request and return the complete answer, whatever its status.
+    def ask(
+        self,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        timeout: timedelta,
+        stop: StopToken,
+        heard: Heard = lambda _: None,
+    ) -> Reply:
+        """Send a chat completion request and return the complete answer, whatever its status. One that comes as a
+        stream is put together, and ``heard`` told of it as it comes.
 
-        :class:`Transient` ``llm_unavailable``: not reached, cut, or not complete within ``timeout``. Raises the stop
-        signal soon after ``stop`` asks. After anything but a return the line must not be used again.
+        :class:`Transient` ``llm_unavailable``: not reached, cut, or not complete within ``timeout``;
+        ``llm_bad_answer``: a stream that is none. Raises the stop signal soon after ``stop`` asks. After anything but
+        a return the line must not be used again.
         """
         box: list[Reply | BaseException] = []
         done = threading.Event()
 
         def work() -> None:
             try:
-                box.append(self._send(body, headers, timeout))
+                box.append(self._send(body, headers, timeout, heard))
             except BaseException as error:  # noqa: BLE001 -- handed to the waiting thread, which raises it
                 box.append(error)
             done.set()
@@ -99,14 +111,12 @@ class Line:
         """End the request under way, if any, and close the connection."""
         with self._lock:
             self._hung_up = True
-            sockets, self._sockets = self._sockets, []
-        for connection in sockets:
-            _shut(connection)
+        self._shut_connections()
         # the pool may be busy in the worker, which ends by itself now that its socket is shut
         with contextlib.suppress(RuntimeError, OSError):
             self._http.close()
 
-    def _send(self, body: Mapping[str, Any], headers: Mapping[str, str], timeout: timedelta) -> Reply:
+    def _send(self, body: Mapping[str, Any], headers: Mapping[str, str], timeout: timedelta, heard: Heard) -> Reply:
         import httpx2
         import openai
 
@@ -117,9 +127,37 @@ class Line:
             response: httpx2.Response = create(**body, extra_headers=dict(headers), timeout=patience).http_response
         except openai.APIStatusError as error:
             response = error.response
-        return Reply(
-            response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
-        )
+        given = {name.lower(): value for name, value in response.headers.items()}
+        if response.is_success and given.get("content-type", "").startswith("text/event-stream"):
+            return Reply(response.status_code, given, self._gather(response, heard))
+        # whatever was asked for, it is answered at once
+        return Reply(response.status_code, given, response.read())
+
+    def _gather(self, response: httpx2.Response, heard: Heard) -> bytes:
+        import httpx2
+
+        try:
+            content, left = read_stream(response, self._client, heard)
+        except Broken as error:
+            raise Transient(f"{self._endpoint.url} sent {error}", stop_reason="llm_bad_answer") from None
+        # The answer is complete. Its response's end, which sets the connection free, is usually there too; an endpoint
+        # that holds it back is not waited for.
+        impatience = threading.Timer(LINGER.total_seconds(), self._shut_connections)
+        impatience.start()
+        try:
+            with contextlib.suppress(httpx2.HTTPError, OSError):
+                for _ in left:
+                    pass
+        finally:
+            impatience.cancel()
+            response.close()
+        return content
+
+    def _shut_connections(self) -> None:
+        with self._lock:
+            sockets, self._sockets = self._sockets, []
+        for connection in sockets:
+            _shut(connection)
 
     def _watch(self, request: httpx2.Request) -> None:
         request.extensions["trace"] = self._trace

@@ -13,7 +13,11 @@ from necrocode.engine.stop import StopToken
 from necrocode.llm.answer import read_answer
 from necrocode.llm.faults import Endpoint, Reply, refusal
 from necrocode.llm.line import Line
+from necrocode.llm.streaming import Heard
 from necrocode.states.ports import ChatAnswer, ChatRequest
+
+#: Without a stream's options, without a stream, under the other name of the limit.
+_WAYS_OF_ASKING = 3
 
 DEFAULT_ENDPOINT = "https://api.openai.com/v1"
 
@@ -24,6 +28,7 @@ class OpenAIChat:
     ``api_key`` is asked for the key at each call and the key is not kept, so that wiping it is the caller's alone.
     ``key_variable`` is the environment variable that messages tell the user to set. ``endpoint`` is the address up to
     ``/v1``; ``None`` is OpenAI's own. ``mask`` hides loaded secrets in every message.
+    ``stream`` asks for answers in pieces, of which ``heard`` is told, from another thread.
     """
 
     def __init__(
@@ -34,6 +39,8 @@ class OpenAIChat:
         key_variable: str = "LLM_API_KEY",
         endpoint: str | None = None,
         mask: Callable[[str], str] = str,
+        stream: bool = True,
+        heard: Heard = lambda _: None,
     ) -> None:
         self._model = model
         self._api_key = api_key
@@ -42,6 +49,9 @@ class OpenAIChat:
         self._idle: list[Line] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._heard = heard
+        #: What is asked for beyond the request itself; an endpoint that refuses it is asked without.
+        self._extras: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
         # OpenAI's newer models refuse the old name; most other servers know the old one only
         self._limit_name = "max_completion_tokens" if urlsplit(url).hostname == "api.openai.com" else "max_tokens"
 
@@ -55,8 +65,10 @@ class OpenAIChat:
         stop.check()
         headers = {"Authorization": f"Bearer {self._key()}", "Idempotency-Key": key}
         reply = self._ask(request, headers, timeout, stop)
-        if reply.status == 400 and self._other_limit_name(reply):
-            # refused before any work and paid by nobody: asked once more under the name it wants
+        for _ in range(_WAYS_OF_ASKING):
+            if reply.status not in (400, 422) or not (self._without_extra(reply) or self._other_limit_name(reply)):
+                break
+            # refused before any work and paid by nobody: asked once more in the way it wants
             reply = self._ask(request, headers, timeout, stop)
         if not 200 <= reply.status < 300:
             raise refusal(reply, self._endpoint)
@@ -76,13 +88,14 @@ class OpenAIChat:
 
     def _ask(self, request: ChatRequest, headers: dict[str, str], timeout: timedelta, stop: StopToken) -> Reply:
         line = self._take()
-        reply = line.ask(self._body(request), headers, timeout, stop)
+        reply = line.ask(self._body(request), headers, timeout, stop, self._heard)
         self._put_back(line)
         return reply
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self._model, "messages": list(request.messages)}
         body[self._limit_name] = request.max_tokens
+        body |= self._extras
         if request.tools:
             body["tools"] = list(request.tools)
         if request.response_format is not None:
@@ -103,6 +116,17 @@ class OpenAIChat:
                 stop_reason="llm_auth",
             )
         return key
+
+    def _without_extra(self, reply: Reply) -> bool:
+        """Whether it refuses something that can be left out: the options of a stream, or streams."""
+        words = reply.body[:65_536].decode("utf-8", "replace").lower()
+        if "stream_options" in self._extras and "stream_options" in words:
+            del self._extras["stream_options"]
+            return True
+        if self._extras and "stream" in words:
+            self._extras = {}
+            return True
+        return False
 
     def _other_limit_name(self, reply: Reply) -> bool:
         other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}[self._limit_name]

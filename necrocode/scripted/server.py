@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -184,16 +184,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._play(_error(404, f"There is no {self.path}.", "not_found"))
         elif body is None or not isinstance(body.get("messages"), list):
             self._play(_error(400, "The body is not a chat request.", "bad_request"))
-        elif body.get("stream"):
-            self._play(_error(400, "Streaming is not supported.", "unsupported"))
         else:
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             chosen, position, index = self.server.owner.decide(body, token, self.headers.get("Idempotency-Key", ""))
             if isinstance(chosen, Fault):
-                self._play(chosen)
+                self._play(chosen, stream=bool(body.get("stream")))
+                return
+            self.server.owner.pause(chosen.delay_seconds)
+            document = completion(chosen, body, position, index, self.server.owner.script.model)
+            if body.get("stream"):
+                self._stream(chunks(document, usage=bool((body.get("stream_options") or {}).get("include_usage"))))
             else:
-                self.server.owner.pause(chosen.delay_seconds)
-                self._send(200, completion(chosen, body, position, index, self.server.owner.script.model), {})
+                self._send(200, _json(document), {})
 
     def log_message(self, format: str, *args: object) -> None:
         """Requests are recorded, not printed."""
@@ -206,18 +208,33 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return document if isinstance(document, dict) else None
 
-    def _play(self, fault: Fault) -> None:
+    def _play(self, fault: Fault, *, stream: bool = False) -> None:
         pause: Callable[[float], None] = self.server.owner.pause
         pause(fault.delay_seconds)
         if fault.hang_seconds is not None:
             pause(fault.hang_seconds)
             self.close_connection = True
+        elif fault.cut and stream:
+            self._stream([{"choices": [{"index": 0, "delta": {"content": "I", "tool_calls": []}}]}], whole=False)
         elif fault.cut:
             whole = b'{"id": "chatcmpl-cut", "choices": [{"index": 0, "message": {"role": "assistant", "content": "I'
             self._send(fault.status, whole, fault.headers or {}, promised=len(whole) + 500)
             self.close_connection = True
         else:
             self._send(fault.status, fault.body, fault.headers or {})
+
+    def _stream(self, events: Iterable[Mapping[str, Any]], *, whole: bool = True) -> None:
+        """Send ``events`` as a stream; not ``whole``: the connection is closed before its end."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for data in [*(_json(event) for event in events), *([b"[DONE]"] if whole else [])]:
+            event = b"data: " + data + b"\n\n"
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+        if whole:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = not whole
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str], promised: int | None = None) -> None:
         self.send_response(status)
@@ -230,8 +247,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-def completion(answer: Answer, request: Mapping[str, Any], position: int, conversation: int, model: str) -> bytes:
-    """``answer`` as the body of a chat completion."""
+def completion(
+    answer: Answer, request: Mapping[str, Any], position: int, conversation: int, model: str
+) -> dict[str, Any]:
+    """``answer`` as a chat completion."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
     if answer.tool_calls:
         message["tool_calls"] = [
@@ -258,7 +277,33 @@ def completion(answer: Answer, request: Mapping[str, Any], position: int, conver
             "completion_tokens": written,
             "total_tokens": prompt + written,
         }
-    return _json(document)
+    return document
+
+
+def chunks(completion: Mapping[str, Any], *, usage: bool) -> Iterator[dict[str, Any]]:
+    """A completion in pieces, as a stream has them; ``usage``: whether it was asked for."""
+    head = {"id": completion["id"], "object": "chat.completion.chunk", "created": 0, "model": completion["model"]}
+    (choice,) = completion["choices"]
+    message = choice["message"]
+
+    def chunk(delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+    yield chunk({"role": "assistant", "content": ""})
+    for piece in _pieces(message["content"] or ""):
+        yield chunk({"content": piece})
+    for number, call in enumerate(message.get("tool_calls", ())):
+        yield chunk({"tool_calls": [{**call, "index": number, "function": {**call["function"], "arguments": ""}}]})
+        for piece in _pieces(call["function"]["arguments"]):
+            yield chunk({"tool_calls": [{"index": number, "function": {"arguments": piece}}]})
+    yield chunk({}, choice["finish_reason"])
+    if usage and "usage" in completion:
+        yield {**head, "choices": [], "usage": completion["usage"]}
+
+
+def _pieces(text: str) -> Iterator[str]:
+    size = max(64, len(text) // 16)
+    return (text[start : start + size] for start in range(0, len(text), size))
 
 
 def _error(status: int, message: str, code: str) -> Fault:

@@ -78,6 +78,8 @@ def test_the_request_carries_the_key_the_idempotency_key_and_what_was_asked() ->
         "model": "m",
         "messages": [{"role": "user", "content": "hello"}],
         "max_tokens": 77,
+        "stream": True,
+        "stream_options": {"include_usage": True},
         "tools": tools,
         "response_format": {"type": "json_object"},
     }
