@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Template
 
 from necrocode.coder.settings import Mode
@@ -41,7 +41,7 @@ def task_message(work: CoderWork) -> str:
     task = work.task
     with Beneath(work.slot_path) as folder:
         files = outline(folder, max_entries=LISTED_ENTRIES, max_bytes=LISTED_BYTES)
-        instructions = _instructions(folder)
+        instructions = _instructions(folder, task.related_files)
     conflicts = ""
     if work.conflicts:
         conflicts = _section(
@@ -56,7 +56,9 @@ def task_message(work: CoderWork) -> str:
         tests=_section("The tests that will be run", _list([f"`{command}`" for command in task.test_commands])),
         related=_section("Files to look at first", _list(task.related_files)),
         conflicts=conflicts,
-        instructions=_section(f"The repository's own instructions ({INSTRUCTIONS})", instructions),
+        instructions="".join(
+            _section(f"The repository's own instructions ({path})", text) for path, text in instructions
+        ),
         files="\n".join(files) or "(it is empty)",
     )
 
@@ -86,14 +88,33 @@ def _ends(text: str, size: int) -> str:
     return f"{text[:head]}\n… {len(text) - size} characters left out …\n{text[-tail:]}".strip("\n")
 
 
-def _instructions(folder: Beneath) -> str:
+def nearest_instructions(folder: Beneath, path: str) -> str:
+    """Where the instructions are that hold for the file ``path``: in its folder, else in the next one above that has
+    any. Empty if none has, or ``path`` is no place in the repository.
+    """
     try:
-        content, _ = folder.read(INSTRUCTIONS)
+        where = PurePosixPath(folder.relative(path))
     except Refused:
-        return ""  # most repositories have none
-    text = content[:INSTRUCTION_BYTES].decode("utf-8", "replace").strip()
-    left = len(content) - INSTRUCTION_BYTES
-    return text + (f"\n… {left} more bytes in {INSTRUCTIONS}" if left > 0 else "")
+        return ""
+    candidates = (str(parent / INSTRUCTIONS) for parent in where.parents)
+    return next((candidate for candidate in candidates if folder.exists(candidate)), "")
+
+
+def _instructions(folder: Beneath, related: Sequence[str]) -> list[tuple[str, str]]:
+    """Paths and texts of the repository's instructions, and of those that hold for the files to look at first."""
+    paths = dict.fromkeys([INSTRUCTIONS, *(nearest_instructions(folder, path) for path in related)])
+    found, left = [], INSTRUCTION_BYTES
+    for path in filter(None, paths):
+        try:
+            content, _ = folder.read(path)
+        except Refused:
+            continue  # most repositories have none
+        text = content[:left].decode("utf-8", "replace").strip()
+        if len(content) > left:
+            text += f"\n… {len(content) - left} more bytes in {path}"
+        left = max(0, left - len(content))
+        found.append((path, text))
+    return found
 
 
 def _section(title: str, body: str) -> str:

@@ -149,10 +149,19 @@ class ToolLoopCoder:
                 content = search(work.slot_path, given["pattern"], given.get("path", "."), ctx.stop)
             else:
                 with Beneath(work.slot_path) as folder:
-                    content = files.read_file(folder, **given)
+                    content = files.read_file(folder, **given) + self._instructed(folder, given)
         except Refused as refused:
             return _refusal(refused)
         return {"content": content, "ok": True}
+
+    @staticmethod
+    def _instructed(folder: Beneath, given: Mapping[str, Any]) -> str:
+        """Where a file that is begun to be read has instructions of its own, that they are there."""
+        path = str(given["path"])
+        nearest = briefing.nearest_instructions(folder, path)
+        if given.get("start_line") is not None or nearest in ("", briefing.INSTRUCTIONS, path):
+            return ""
+        return f"\n\n(Instructions for this folder are in {nearest}; the nearest ones win.)"
 
     def _change(self, work: CoderWork, use: Use, talk: Conversation, _attempt: Attempt) -> Json:
         """An edit in doubt is simply made: recovery has put the files back to the last snapshot, which lacks it."""
