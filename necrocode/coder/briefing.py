@@ -93,11 +93,10 @@ def nearest_instructions(folder: Beneath, path: str) -> str:
     any. Empty if none has, or ``path`` is no place in the repository.
     """
     try:
-        where = PurePosixPath(folder.relative(path))
+        candidates = (str(parent / INSTRUCTIONS) for parent in PurePosixPath(folder.relative(path)).parents)
+        return next((candidate for candidate in candidates if folder.exists(candidate)), "")
     except Refused:
         return ""
-    candidates = (str(parent / INSTRUCTIONS) for parent in where.parents)
-    return next((candidate for candidate in candidates if folder.exists(candidate)), "")
 
 
 def _instructions(folder: Beneath, related: Sequence[str]) -> list[tuple[str, str]]:

@@ -261,9 +261,8 @@ def test_the_bytes_that_tools_show_are_a_limit(make_world: MakeWorld) -> None:
 
 
 def test_the_nearest_instructions_are_told(make_world: MakeWorld) -> None:
-    world = make_world(
-        [answer(call("read_file", path="deep/er/mod.py"), call("read_file", path="calc.py")), answer(EDIT)]
-    )
+    look = answer(call("read_file", path="deep/er/mod.py"), call("read_file", path="calc.py"))
+    world = make_world([look, answer(EDIT), finish()])
     world.files(deep__er__mod_py="x = 1\n", deep__other_py="y = 1\n")
     (world.slot / "AGENTS.md").write_text("Use tabs.\n")
     (world.slot / "deep/AGENTS.md").write_text("Use spaces.\n")
