@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -100,63 +99,21 @@ def test_unknown_tools_and_broken_arguments_are_told_to_the_model_which_goes_on(
     assert "not valid JSON" in told[1]
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason", "code"),
-    [
-        (calls(("launch_rocket", {})), "stuck", 7),
-        (calls(("read_file", {"path": "greet.py"})), "stuck", 7),
-        ({"text": "I would change greet.py."}, "stuck", 7),
-        (FINISH, "no_change", 1),
-    ],
-    ids=["malformed calls", "the same call", "only words", "finish without a change"],
-)
-def test_a_model_that_gets_nowhere_is_stopped(stage: Stage, play: Play, answer: Any, reason: str, code: int) -> None:
-    model = play(answer, forever=True)
-    done = stage.necrocode("run", stage.task(), NECROCODE_TOOL_MODE="tools")
-    assert done.code == code, done.err
-    run = stage.only_run
-    assert (run.state, run.stop_reason) == ("failed", reason)
-    assert f"({reason})" in done.err
-    assert len(model.requests) <= 8
-    assert set(stage.branches()) == {"main"}
-    assert stage.events() == [("1", "RunnerStarted"), ("1", "TaskFailed")]
-
-
-def test_a_change_that_is_taken_back_is_no_change(stage: Stage, play: Play) -> None:
-    back = calls(("edit_file", {"path": "greet.py", "old_text": "f'hello, {name}'", "new_text": "'hello'"}))
-    play(EDIT, back, FINISH, FINISH)
-    done = stage.necrocode("run", stage.task())
-    assert done.code == 1, done.err
-    assert stage.only_run.stop_reason == "no_change"
-
-
-@pytest.mark.parametrize("limit", ["turns", "tokens", "deadline", "timeout"])
-def test_a_budget_or_deadline_ends_the_run_with_exit_code_6(stage: Stage, play: Play, limit: str) -> None:
-    fields: dict[str, Any] = {}
-    env: dict[str, str] = {}
-    first = EDIT
-    if limit == "turns":
-        env["NECROCODE_MAX_TURNS"] = "1"
-    elif limit == "tokens":
-        fields["max_tokens"] = 1500
-    elif limit == "deadline":
-        fields["deadline_at"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
-    else:
-        # shorter than the model takes
-        fields["timeout_seconds"] = 4
-        first = {**EDIT, "delay_seconds": 60}
-    model = play(first, FINISH)
-    began = time.monotonic()
-    done = stage.necrocode("run", stage.task(**fields), **env)
+@pytest.mark.parametrize("limit", ["tokens", "deadline"])
+def test_a_limit_in_the_task_ends_the_run_and_what_there_is_of_the_work_is_kept(
+    stage: Stage, play: Play, limit: str
+) -> None:
+    past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    fields: dict[str, Any] = {"max_tokens": 1500} if limit == "tokens" else {"deadline_at": past}
+    model = play(EDIT, FINISH)
+    done = stage.necrocode("run", stage.task(**fields))
     assert done.code == 6, done.err
-    assert time.monotonic() - began < 50
-    expected = "budget" if limit in ("turns", "tokens") else "deadline"
+    expected = "budget" if limit == "tokens" else "deadline"
     assert (stage.only_run.state, stage.only_run.stop_reason) == ("failed", expected)
-    assert len(model.requests) in {"deadline": (0,), "timeout": (0, 1)}.get(limit, (1,))
+    assert len(model.requests) == (1 if limit == "tokens" else 0)
     assert stage.events()[-1] == ("1", "TaskFailed")
-    # what there was of the work is kept
     kept = [artifact["type"] for artifact in stage.only_run.data["artifacts"]]
-    assert kept == (["diff", "log"] if expected == "budget" else ["log"])
+    assert kept == (["diff", "log"] if limit == "tokens" else ["log"])
 
 
 def test_an_endpoint_without_tool_calling_is_driven_by_json_documents(stage: Stage, play: Play) -> None:
