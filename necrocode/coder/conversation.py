@@ -185,13 +185,13 @@ class Conversation:
         if not answer.get("estimated"):
             self._density = min(max(int(answer["tokens_in"]) / self._prompt_bytes(), 1 / 4), 1 / 2)
         self._condensed = 0
-        cut = answer["finish_reason"] == "length"
-        text = without_thoughts(answer["text"])
+        cut = answer.get("finish_reason") == "length"
+        text = without_thoughts(answer.get("text", ""))
         if self.mode == "json":
             self._take_document(text, cut=cut)
         elif self.mode == "actions":
             self._take_action(text, cut=cut)
-        elif answer["tool_calls"]:
+        elif answer.get("tool_calls"):
             self._take_calls(answer, text, cut=cut)
         else:
             self._take_plain(text, cut=cut, refused=bool(answer.get("refusal")))

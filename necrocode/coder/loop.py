@@ -27,6 +27,7 @@ from necrocode.engine.errors import EnvironmentFault, TaskError
 from necrocode.llm.errors import NotSpent
 from necrocode.states.ports import (
     LLM,
+    ChatAnswer,
     ChatRequest,
     CoderReport,
     CoderWork,
@@ -116,13 +117,9 @@ class ToolLoopCoder:
                     raise
                 return {"refused": refused}
             doubtful = max(0, attempt.number - 1 - free) + attempt.lost
-            told = {**asdict(answer), "tool_calls": [asdict(call) for call in answer.tool_calls]}
-            for seldom in ("reasoning", "refusal"):
-                if not told[seldom]:
-                    del told[seldom]
-            return told | ({"doubtful_attempts": doubtful} if doubtful else {})
+            return _answered(answer) | ({"doubtful_attempts": doubtful} if doubtful else {})
 
-        note = {"turn": ask.turn, "messages": ask.messages, "digest": ask.digest}
+        note = {"messages": ask.messages, "digest": ask.digest}
         return ctx.effect(CHAT, do, key=f"turn {ask.turn}", retry=self._settings.llm_retry, note=note)
 
     def _use(self, ctx: Context, work: CoderWork, use: Use, talk: Conversation) -> Json:
@@ -255,6 +252,15 @@ _INTERRUPTED = (
 )
 
 
+def _answered(answer: ChatAnswer) -> dict[str, Any]:
+    """An answer as a recorded result: what it does not have is left out, since there are so many of them."""
+    told = {name: value for name, value in asdict(answer).items() if value and name != "tool_calls"}
+    if answer.tool_calls:
+        # the conversation gives them identities of its own
+        told["tool_calls"] = [{"name": call.name, "arguments": call.arguments} for call in answer.tool_calls]
+    return {**told, "tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out}
+
+
 def _told(result: CommandResult, command_id: str, tree: str) -> Json:
     """A command's end as a recorded result."""
     output = result.output.rstrip("\n") or "(no output)"
@@ -274,7 +280,7 @@ def _told(result: CommandResult, command_id: str, tree: str) -> Json:
         "snapshot": tree,
         "status": result.status,
         "exit_code": result.exit_code,
-        "omitted_bytes": result.omitted_bytes,
+        **({"omitted_bytes": result.omitted_bytes} if result.omitted_bytes else {}),
         "duration_seconds": round(result.duration.total_seconds(), 3),
         "sandbox": result.sandbox,
         "command_id": command_id,

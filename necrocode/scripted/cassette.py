@@ -64,8 +64,8 @@ def _conversation(journal: Journal, run_id: str, *, alone: bool) -> dict[str, An
 
 def _answer(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "text": result["text"],
-        "tool_calls": [{"name": call["name"], "arguments": call["arguments"]} for call in result["tool_calls"]],
+        "text": result.get("text", ""),
+        "tool_calls": [{"name": call["name"], "arguments": call["arguments"]} for call in result.get("tool_calls", ())],
         "finish_reason": result["finish_reason"],
         "usage": {"prompt_tokens": result["tokens_in"], "completion_tokens": result["tokens_out"]},
     }
