@@ -22,6 +22,7 @@ COMMANDS = {
     "db": "Upgrade or check the database files.",
     "artifacts": "List what was kept of runs, or export it as a ZIP file.",
     "prune": "Remove old runs, artifacts and slots.",
+    "acp": "Have an agent of the Agent Client Protocol do a task: for coder_command.",
     "serve": "Serve a task registry, a repo pool and an artifact store over HTTP.",
 }
 """Name and help line of each command; its module in this package has the same name and a ``command``."""

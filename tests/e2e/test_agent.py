@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from necrocode.demo.stage import git
@@ -96,3 +101,38 @@ def test_an_agent_gets_the_variables_that_are_named_and_no_others(stage: Stage) 
     assert run(stage, agent, **env) == 0
     seen = git(stage.remote, "show", f"{BRANCH}:env.txt")
     assert "AGENT_KEY=for-the-agent" in seen and "OTHER_KEY" not in seen
+
+
+# --- an agent that speaks the Agent Client Protocol
+
+
+@pytest.fixture
+def speaking(stage: Stage) -> Callable[[str], str]:
+    """The command for an agent that behaves in a way; the tools stand on the path, as a user's do. Without a sandbox:
+    what is installed from a folder of sources, as here, is not seen in one.
+    """
+    stage.environment["NECROCODE_SANDBOX"] = "off"
+    agent = Path(__file__).with_name("acp_agent.py").read_text(encoding="utf-8")
+    stage.push({"acp_agent.py": agent})
+    stage.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return lambda way: f"necrocode acp --prompt {{prompt_file}} -- python acp_agent.py {way}"
+
+
+def test_an_agent_that_speaks_the_protocol_is_adopted_with_its_client(
+    stage: Stage, speaking: Callable[[str], str]
+) -> None:
+    process = stage.start("run", stage.task(), NECROCODE_CODER_COMMAND=speaking("slow"))
+    stage.wait_until(lambda: at_work(stage), process)
+    process.kill()
+    process.communicate()
+    done = stage.necrocode("resume", "--all")
+    assert done.code == 0, done.err
+    assert git(stage.remote, "show", f"{BRANCH}:runs.txt") == "x\n", "it ran once"
+    assert "f'hello, {name}'" in git(stage.remote, "show", f"{BRANCH}:greet.py")
+    assert stage.only_run.data["summary"] == "[edit greet.py]\nI mended the greeting."
+
+
+def test_an_agent_that_does_not_get_to_its_end_fails_the_task(stage: Stage, speaking: Callable[[str], str]) -> None:
+    done = stage.necrocode("run", stage.task(), NECROCODE_CODER_COMMAND=speaking("die"))
+    assert done.code == 1, done.err
+    assert "the agent ended by itself, with exit code 9" in done.err
