@@ -195,6 +195,13 @@ class SimWorkspace(Reach):
     def message_of(self, commit: str) -> str:
         return self.world.commits[commit].message
 
+    def paths(self, tree: str) -> list[str]:
+        return sorted(self.world.trees[tree])
+
+    def content(self, tree: str, path: str, *, max_bytes: int) -> bytes | None:
+        content = self.world.trees[tree].get(path)
+        return content if content is not None and len(content) <= max_bytes else None
+
     def carry(self, *, before: str, after: str, onto: str) -> str:
         with self.crossing("store.carry"):
             old, new, files = (dict(self.world.trees[tree]) for tree in (before, after, onto))
@@ -227,8 +234,9 @@ class SimWorkspace(Reach):
             return f"{base_tree}..{tree}".encode()
 
     def changes(self, base_tree: str, tree: str) -> list[ChangedFile]:
-        del base_tree, tree
-        return []
+        before, after = self.world.trees[base_tree], self.world.trees[tree]
+        differing = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        return [ChangedFile(name, "M", 0, 0) for name in differing]
 
     def commit(self, request: CommitRequest) -> str:
         with self.crossing("store.commit"):
