@@ -60,7 +60,7 @@ def run_json(journal: Journal, run: RunRecord) -> dict[str, Json]:
 
 
 def _tests_from(plan: Mapping[str, Any] | None) -> str | None:
-    """``task``, or the playbook's name after ``playbook`` or ``detected``; what the baseline is for, if there is one."""
+    """``task``, ``playbook`` or ``detected``, the playbook's name, and what the baseline is for, if there is one."""
     if plan is None:
         return None
     name = f": {plan['name']}" if plan["name"] else ""

@@ -6,6 +6,7 @@ and the like have in common. Document types are refused, and with them entities 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -190,14 +191,21 @@ class _Reader:
         message = self._cut(self._message[:_TEXT], MAX_MESSAGE, lines=True) or details.strip().rpartition("\n")[2]
         report.add(
             FailingTest(
-                name=self._cut(case.get("name", "")[:_TEXT], MAX_NAME) or "(no name)",
-                classname=self._cut((case.get("classname") or case.get("file") or "")[:_TEXT], MAX_NAME),
+                name=self._name(case.get("name", "")) or "(no name)",
+                classname=self._name(case.get("classname") or case.get("file") or ""),
                 kind=self._kind,
                 message=message[:MAX_MESSAGE],
                 details=details if len(report.failing) < _DETAILED else "",
                 seconds=seconds,
             )
         )
+
+    def _name(self, text: str) -> str:
+        """A name that is told from others even where it is cut short."""
+        name = self._cut(text[:_TEXT], MAX_NAME)
+        if len(name) < MAX_NAME:
+            return name
+        return name[: MAX_NAME - 9] + "…" + hashlib.sha256(self._mask(text).encode()).hexdigest()[:8]
 
     def _cut(self, text: str, size: int, *, tail: bool = False, lines: bool = False) -> str:
         """``text``, masked, without control characters, and no longer than ``size``."""

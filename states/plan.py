@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pathspec import GitIgnoreSpec
 
@@ -135,18 +135,28 @@ def matches(pattern: str, paths: Iterable[str]) -> bool:
     return any(spec.match_file(path) for path in paths)
 
 
+class Trees(Protocol):
+    """What of a :class:`~necrocode.states.ports.Workspace` is used to look at a tree; see there."""
+
+    def paths(self, tree: str) -> Sequence[str]:
+        """Every path that is no folder."""
+
+    def content(self, tree: str, path: str, *, max_bytes: int) -> bytes | None:
+        """The bytes of a regular file."""
+
+
 @dataclass
 class Looks:
     """What a repository looks like in one tree."""
 
-    workspace: Workspace
+    trees: Trees
     tree: str
     _contents: dict[str, bytes | None] = field(default_factory=dict)
 
     @cached_property
     def paths(self) -> Sequence[str]:
         """Every file, links included."""
-        return self.workspace.paths(self.tree)
+        return self.trees.paths(self.tree)
 
     def holds(self, condition: str) -> bool:
         """Whether a condition about the repository alone holds."""
@@ -189,7 +199,7 @@ class Looks:
     def content(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
         """The file's bytes, if it is a file of that size."""
         if path not in self._contents:
-            self._contents[path] = self.workspace.content(self.tree, path, max_bytes=max_bytes)
+            self._contents[path] = self.trees.content(self.tree, path, max_bytes=max_bytes)
         return self._contents[path]
 
 

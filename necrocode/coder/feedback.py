@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from necrocode.states.ports import TestResult
@@ -14,6 +14,8 @@ FEEDBACK_EACH = 6_000
 _TESTS_SHARE = 2 / 3
 _MESSAGE = 300
 _LISTED_BEFORE = 10
+#: Kept for what stands below the list.
+_RESERVED = 700
 
 
 def told(feedback: Sequence[TestResult]) -> str:
@@ -36,49 +38,49 @@ def _tests(result: TestResult, size: int) -> str:
     """The failing tests as lines: those that the change broke first, with details while there is room."""
     report, before = result.report, set(result.failed_before or ())
     assert report is not None
-    failing = report["failing"]
-    broken = [test for test in failing if test["id"] not in before]
-    named = [name for name in report["also_failing"] if name not in before]
-    old = [test["id"] for test in failing if test["id"] in before]
-    old += [name for name in report["also_failing"] if name in before]
     failed = report["failures"] + report["errors"]
     if not failed:
         return ""
-    lines = [f"\n{failed} of {report['tests']} tests failed" + _of_them(result, broken, named, old) + ":"]
-    left = size - len(lines[0])
+    known = [*report["failing"], *({"id": name} for name in report["also_failing"])]
+    broken = [test for test in known if test["id"] not in before]
+    old = [test["id"] for test in known if test["id"] in before]
+    lines = [f"\n{failed} of {report['tests']} tests failed" + _of_them(result, len(broken), len(old)) + ":"]
+    left = size - len(lines[0]) - _RESERVED
     shown = 0
-    for line in [*(_line(test) for test in broken), *(f"- {name}" for name in named)]:
+    for line in map(_line, broken):
         if left < len(line) + 1:
             break
         lines.append(line)
         left -= len(line) + 1
         shown += 1
-    unshown = len(broken) + len(named) - shown + report["unnamed"]
-    if unshown:
-        lines.append(f"- … and {unshown} more")
+    unshown = len(broken) - shown + report["unnamed"]
+    lines += [f"- … and {unshown} more"] if unshown else []
     if old:
         more = f", … and {len(old) - _LISTED_BEFORE} more" if len(old) > _LISTED_BEFORE else ""
-        lines.append(f"Failed before the change, too: {', '.join(old[:_LISTED_BEFORE])}{more}")
-    for test in broken[:3]:
+        lines.append(_short(f"Failed before the change, too: {', '.join(old[:_LISTED_BEFORE])}", _RESERVED // 2) + more)
+    for test in broken[:shown]:
         details = test.get("details", "").strip("\n")
-        if details and left > len(details) + 100:
+        if details and left > len(details) + _RESERVED:
             lines.append(f"{test['id']}:\n```\n{details}\n```")
-            left -= len(details) + 100
-    return "\n".join(lines)
+            left -= len(details) + _RESERVED
+    return "\n".join(lines)[:size]
 
 
-def _of_them(result: TestResult, broken: Sequence[Any], named: Sequence[str], old: Sequence[str]) -> str:
+def _of_them(result: TestResult, broken: int, old: int) -> str:
     if result.failed_before is None:
         return ""
-    if not broken and not named:
+    if not broken:
         return ", all of which failed before the change, too"
-    return f", {len(old)} of which failed before the change, too" if old else ", none of which failed before the change"
+    return f", {old} of which failed before the change, too" if old else ", none of which failed before the change"
 
 
-def _line(test: dict[str, Any]) -> str:
-    message = " ".join(str(test.get("message", "")).split())
-    message = message if len(message) <= _MESSAGE else message[: _MESSAGE - 1] + "…"
+def _line(test: Mapping[str, Any]) -> str:
+    message = _short(" ".join(str(test.get("message", "")).split()), _MESSAGE)
     return f"- {test['id']}" + (f": {message}" if message else "")
+
+
+def _short(text: str, size: int) -> str:
+    return text if len(text) <= size else text[: size - 1] + "…"
 
 
 def ends(text: str, size: int) -> str:
