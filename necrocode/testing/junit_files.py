@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,24 +102,40 @@ def _name(spec: CommandSpec) -> str:
 
 
 def _matching(folder: Beneath, patterns: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
-    """The first files that match, with size and time of last change."""
-    if not patterns:
-        return
-    spec = GitIgnoreSpec.from_lines(patterns)
-    looked = found = 0
-    for place, _, names, descriptor in folder.walk():
-        for name in names:
+    """The first files that match, with size and time of last change; each once."""
+    looked = 0
+    found = set[str]()
+    for pattern in patterns:
+        spec = GitIgnoreSpec.from_lines([pattern])
+        for path, name, descriptor in _files(folder, _start(pattern)):
             looked += 1
-            path = f"{place}/{name}" if place else name
-            if looked > MAX_LOOKED_AT or found >= MAX_FILES:
+            if looked > MAX_LOOKED_AT or len(found) >= MAX_FILES:
                 return
-            if spec.match_file(path):
-                found += 1
-                try:
-                    status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                except FileNotFoundError:  # somebody of the user's is at work in a folder of theirs
-                    continue
-                yield path, [status.st_size, status.st_mtime_ns]
+            if path in found or not spec.match_file(path):
+                continue
+            found.add(path)
+            try:
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except FileNotFoundError:  # somebody of the user's is at work in a folder of theirs
+                continue
+            yield path, [status.st_size, status.st_mtime_ns]
+
+
+def _files(folder: Beneath, start: str) -> Iterator[tuple[str, str, int]]:
+    """Path, name and the folder's descriptor of every regular file below ``start``; none, if that is no folder."""
+    try:
+        for place, _, names, descriptor in folder.walk(start):
+            for name in names:
+                yield f"{place}/{name}" if place else name, name, descriptor
+    except Refused:
+        return
+
+
+def _start(pattern: str) -> str:
+    """The folder that everything lies in that can match: large repositories have more files than are looked at."""
+    *folders, _ = pattern.lstrip("/").split("/")
+    plain = list(itertools.takewhile(lambda name: not set(name) & set("*?[\\"), folders))
+    return "/".join(plain) or "."
 
 
 def _sum(reports: Sequence[Report]) -> Report | None:

@@ -103,7 +103,7 @@ def test_unknown_keys_are_a_warning_that_names_them(stage: Stage, play: Play) ->
     done = stage.necrocode("run", task, NECROCODE_MAX_MEMORY_MB="512")
     assert done.code == 0, done.err
     # what is known but has no effect is said, too
-    assert "does not use 'playbook_path' yet" in done.err
+    assert "does not use 'slot_id' yet" in done.err
     assert "max_memory_mb is set, but this release does not use it yet" in done.err
     assert "'base_brnch' is not known; did you mean 'base_branch'?" in done.err
     assert "'colour' is not known" in done.err
