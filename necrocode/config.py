@@ -219,6 +219,17 @@ class RunnerConfig(BaseSettings):
     max_memory_mb: Count | None = None
     max_cpu_percent: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
+    # --- tests
+    #: Whether a task that names neither test commands nor a playbook is tested by what the repository looks like.
+    detect_tests: bool = True
+    #: Whether test commands are asked what became of each test: pytest writes JUnit XML then (``PYTEST_ADDOPTS``).
+    test_reports: bool = True
+    #: How often a test command that fails is run again. One that passes then is called flaky, everywhere it is told of.
+    test_reruns: Annotated[int, Field(ge=0, le=20)] = 0
+    #: The tests are run once before the coder works. ``report``: to tell tests that failed before from those that it
+    #: broke; ``forgive``: a command, too, that fails by no other tests than those and ends as it did then, passes.
+    baseline_tests: Annotated[Literal["off", "report", "forgive"], BeforeValidator(_lower)] = "off"
+
     # --- what is delivered
     push: bool = True
     #: Whether a run that fails or is cancelled pushes what there is of its work to ``wip/<branch>``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from necrocode.config import RunnerConfig
@@ -71,14 +72,21 @@ class RunnerOrchestrator:
         result, not an exception.
         """
         from necrocode.runner import Runner
-        from necrocode.task_file import task_from
 
-        task = task_context if isinstance(task_context, TaskContext) else task_from(task_context).task
+        task = _loaded(task_context)
         began = time.monotonic()
         with Runner(self._loaded) as runner:
             run = runner.drive(runner.begin(task).run_id, observer=observer, force=force)
             runner.deliver(run.run_id)
         return _result(run, task, time.monotonic() - began)
+
+
+def _loaded(given: TaskContext | Mapping[str, Any]) -> TaskContext:
+    from necrocode.task_file import task_from, with_playbook
+
+    if isinstance(given, TaskContext):
+        return with_playbook(given, folder=Path.cwd())
+    return task_from(given, folder=Path.cwd()).task
 
 
 def _result(run: RunRecord, task: TaskContext, seconds: float) -> RunnerResult:

@@ -11,7 +11,7 @@ from necrocode.errors import InvalidInput, Problem, close_match
 from necrocode.states.task import TaskContext
 
 MAX_TASKS = 1000
-NOT_USED = ("slot_id", "playbook_path")
+NOT_USED = ("slot_id",)
 """Fields that are accepted and do nothing yet."""
 
 
@@ -53,16 +53,20 @@ def load_tasks(path: Path) -> list[LoadedTask]:
     except UnreadableDocument as error:
         raise InvalidTask(_named(path), [Problem("", f"the file {error}")]) from None
     if isinstance(document, dict):
-        return [task_from(document, what=_named(path))]
+        return [task_from(document, what=_named(path), folder=_folder_of(path))]
     if not isinstance(document, list) or not document:
         raise InvalidTask(_named(path), [Problem("", "the file must hold a mapping (a task) or a list of them")])
     if len(document) > MAX_TASKS:
         raise InvalidTask(_named(path), [Problem("", f"holds more than {MAX_TASKS} tasks")])
-    return _several(document, _named(path))
+    return _several(document, _named(path), _folder_of(path))
 
 
-def task_from(values: Any, *, what: str = "the task") -> LoadedTask:
-    """The task that ``values`` (as from JSON) describe; errors call them ``what``. Raises :class:`InvalidTask`."""
+def task_from(values: Any, *, what: str = "the task", folder: Path | None = None) -> LoadedTask:
+    """The task that ``values`` (as from JSON) describe; errors call them ``what``. Raises :class:`InvalidTask`.
+
+    ``folder``: what the path of a playbook of the user's own is relative to; it is read here and now. ``None``: there
+    is no user whose files these values may name.
+    """
     from pydantic import ValidationError
 
     from necrocode.validation import problems_of
@@ -83,16 +87,51 @@ def task_from(values: Any, *, what: str = "the task") -> LoadedTask:
         f"{what}: the key {key!r} is not known{close_match(key, TaskContext.model_fields)}" for key in task.unknown_keys
     ]
     warnings += [f"{what}: this release does not use {key!r} yet" for key in NOT_USED if getattr(task, key) is not None]
-    return LoadedTask(task, tuple(warnings))
+    return LoadedTask(with_playbook(task, what=what, folder=folder), tuple(warnings))
 
 
-def _several(documents: list[Any], what: str) -> list[LoadedTask]:
+def with_playbook(task: TaskContext, *, what: str = "the task", folder: Path | None) -> TaskContext:
+    """``task`` with the playbook in a file of the user's own, if it names one that was not read yet.
+
+    ``folder`` and errors as :func:`task_from` has them.
+    """
+    from necrocode.states.playbook import is_outside
+
+    if task.playbook_path is None or task.playbook is not None or not is_outside(task.playbook_path):
+        return task
+    if folder is None:
+        raise InvalidTask(
+            what, [Problem("playbook_path", "must lie in the repository: no file of this machine is read")]
+        )
+    from necrocode.testing.playbooks import InvalidPlaybook, load_playbook
+
+    try:
+        path = Path(task.playbook_path).expanduser()
+        return task.model_copy(update={"playbook": load_playbook(folder / path)})
+    except RuntimeError as error:
+        raise InvalidTask(what, [Problem("playbook_path", f"cannot be expanded: {error}")]) from None
+    except InvalidPlaybook as error:
+        raise InvalidTask(
+            what, [Problem(_within("playbook_path", each.field), each.message) for each in error.problems]
+        ) from None
+
+
+def _within(outer: str, field: str) -> str:
+    return f"{outer}: {field}" if field else outer
+
+
+def _folder_of(path: Path) -> Path:
+    """What paths in a task file are relative to: its folder; of standard input, the present one."""
+    return Path.cwd() if str(path) == "-" else path.absolute().parent
+
+
+def _several(documents: list[Any], what: str, folder: Path) -> list[LoadedTask]:
     loaded: list[LoadedTask] = []
     problems: list[Problem] = []
     subjects: dict[str, int] = {}
     for place, values in enumerate(documents):
         try:
-            found = task_from(values, what=f"{what}[{place}]")
+            found = task_from(values, what=f"{what}[{place}]", folder=folder)
         except InvalidTask as error:
             problems += [Problem(_below(place, problem.field), problem.message) for problem in error.problems]
             continue

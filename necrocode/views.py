@@ -47,6 +47,7 @@ def run_json(journal: Journal, run: RunRecord) -> dict[str, Json]:
         "slot_id": slot["slot_id"] if slot else None,
         "artifacts": data.get("artifacts", []),
         "tests": data.get("tests", []),
+        "tests_from": _tests_from(data.get("plan")),
         **spent,
         "error": data.get("error") if run.stop_reason else None,
         "created_at": instant(run.created_at),
@@ -56,6 +57,14 @@ def run_json(journal: Journal, run: RunRecord) -> dict[str, Json]:
         "head_seq": run.head_seq,
         "head_hash": run.head_hash,
     }
+
+
+def _tests_from(plan: Mapping[str, Any] | None) -> str | None:
+    """``task``, ``playbook`` or ``detected``, the playbook's name, and what the baseline is for, if there is one."""
+    if plan is None:
+        return None
+    name = f": {plan['name']}" if plan["name"] else ""
+    return f"{plan['source']}{name}" + ("" if plan["baseline"] == "off" else f" (baseline: {plan['baseline']})")
 
 
 def entry_json(journal: Journal, entry: Entry, *, whole: bool = True) -> dict[str, Json]:

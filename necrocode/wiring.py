@@ -62,6 +62,8 @@ def wire(
     from necrocode.logs import FileLog
     from necrocode.pool.folders import LocalFolders
     from necrocode.states.ports import Ports
+    from necrocode.testing.junit_files import SlotJUnit
+    from necrocode.testing.playbooks import PlaybookFiles
 
     commands = commands_of(home, config, credentials, fence)
     tell, heard = _telling(progress)
@@ -98,6 +100,8 @@ def wire(
         artifacts=artifacts_of(home, services, config, credentials, epoch),
         credentials=credentials,
         log=FileLog(home, credentials.mask),
+        reports=SlotJUnit(home.commands, mask=credentials.mask),
+        playbooks=PlaybookFiles(),
     )
 
     # They take a while to start: they do it while the slot is being prepared.

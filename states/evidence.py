@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
 from necrocode.engine.errors import EffectFailed, EnvironmentFault
+from necrocode.states.baseline import EFFECT
+from necrocode.states.guards import verdict
 from necrocode.states.loan import workspace_of
 from necrocode.states.ports import DISK_TROUBLE, ArtifactStore, Ports
 from necrocode.states.reports import artifact_json, report_once_uploaded
@@ -62,10 +65,32 @@ def diff(ctx: Context, ports: Ports, tree: str) -> bytes:
 
 
 def tests(ctx: Context) -> bytes:
-    """The test results with their outputs, as JSON."""
-    results = [
-        {"visit": outcome.visit, **outcome.result}
-        for outcome in ctx.history("testing")
-        if outcome.name == "command.test"
-    ]
-    return json.dumps({"tests": results}, indent=1, ensure_ascii=False).encode()
+    """The test results with their outputs, as JSON: every run, those before the change, and the last verdicts."""
+    results, before = (
+        [{"visit": outcome.visit, **outcome.result} for outcome in ctx.history(state) if outcome.name == name]
+        for state, name in (("testing", "command.test"), ("preparing", EFFECT))
+    )
+    found = {
+        "tests": results,
+        "verdicts": ctx.data.get("tests", []),
+        **({"before_the_change": before} if before else {}),
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False).encode()
+
+
+def tally(tests: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+    """Of the last tests, for reports: how many commands ended in which way, and what hides behind a success."""
+    verdicts = Counter(verdict(test) for test in tests)
+    told: dict[str, Json] = {"commands": dict(sorted(verdicts.items()))}
+    for word in ("flaky", "forgiven"):
+        if verdicts[word]:
+            told[word] = [
+                {
+                    "command": test["command"],
+                    "runs": test.get("runs", 1),
+                    "tests": test.get("flaky_tests" if word == "flaky" else "failed_before", []),
+                }
+                for test in tests
+                if verdict(test) == word
+            ]
+    return told

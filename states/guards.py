@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+EXCUSED = ("skipped", "not_run", "allowed", "forgiven")
+"""Verdicts on test commands that did not pass, and do not keep the task from being completed."""
+
 
 def something_changed(data: Mapping[str, Any]) -> bool:
     """The coder's snapshot is not what it started from."""
@@ -12,8 +15,18 @@ def something_changed(data: Mapping[str, Any]) -> bool:
 
 
 def tests_passed(data: Mapping[str, Any]) -> bool:
-    """Every test command that was run ended well."""
-    return all(test["passed"] for test in data["tests"])
+    """No test command ended in a way that keeps the task from being completed."""
+    return all(stands(test) for test in data["tests"])
+
+
+def verdict(test: Mapping[str, Any]) -> str:
+    """``passed``, ``failed``, ``flaky`` (passed when it was run again), or one of :data:`EXCUSED`."""
+    return str(test.get("verdict") or ("passed" if test["passed"] else "failed"))
+
+
+def stands(test: Mapping[str, Any]) -> bool:
+    """Whether a test command passed, or need not have: it was skipped, may fail, or failed by what failed before."""
+    return verdict(test) in ("passed", "flaky", *EXCUSED)
 
 
 def attempts_left(data: Mapping[str, Any]) -> bool:

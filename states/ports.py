@@ -8,7 +8,7 @@ every attempt is journaled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,8 @@ from necrocode.engine.stop import StopToken
 
 if TYPE_CHECKING:
     from necrocode.engine.context import Context
+    from necrocode.states.junit import Report
+    from necrocode.states.playbook import Playbook
     from necrocode.states.task import TaskContext
 
 DISK_TROUBLE = ("disk_full", "disk_read_only", "disk_error")
@@ -152,6 +154,14 @@ class Workspace(Protocol):
 
     def message_of(self, commit: str) -> str:
         """The whole message of ``commit``."""
+
+    def paths(self, tree: str) -> Sequence[str]:
+        """Every path in ``tree`` that is no folder, links included, as POSIX text."""
+
+    def content(self, tree: str, path: str, *, max_bytes: int) -> bytes | None:
+        """The bytes of the regular file at ``path`` in ``tree``; ``None`` if there is none, or it is larger. No link is
+        followed.
+        """
 
     def carry(self, *, before: str, after: str, onto: str) -> str:
         """The tree ``onto`` with each file that differs between ``before`` and ``after`` as ``after`` has it (or has
@@ -289,6 +299,45 @@ class CommandRunner(Protocol):
         """Remove what an ended command left on disk; its outcome is in the journal."""
 
 
+# --- tests -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TakenReport:
+    """What a command left of JUnit files."""
+
+    #: ``None`` if it left none that can be read.
+    report: Report | None
+    #: What is wrong with others, each in a sentence.
+    problems: tuple[str, ...] = ()
+
+
+class JUnitFiles(Protocol):
+    """Has test runners say what became of each test, in files in the slot that nobody vouches for."""
+
+    def variables(self, spec: CommandSpec) -> Mapping[str, str]:
+        """What the command's environment must hold over ``spec.env``, so that a runner that is known writes a file."""
+
+    def stamps(self, slot_path: Path, patterns: Sequence[str]) -> Mapping[str, Any]:
+        """What is there already of files that match, as JSON, so that they are not taken for a later command's."""
+
+    def take(self, spec: CommandSpec, patterns: Sequence[str], stamps: Mapping[str, Any]) -> TakenReport:
+        """Read what the command wrote, and remove what only :meth:`variables` had it write.
+
+        Whatever lies there (a link, a FIFO, gigabytes, anything but JUnit XML) is at most a problem.
+        """
+
+
+class Playbooks(Protocol):
+    """Reads playbooks, and has some of its own."""
+
+    def read(self, content: bytes, what: str) -> Playbook:
+        """The playbook in a file. :class:`TaskError` ``invalid_playbook``, with every problem and its place."""
+
+    def detected(self, holds: Callable[[str], bool]) -> Playbook | None:
+        """The one for a repository of which the first of the known conditions ``holds``."""
+
+
 # --- the model ----------------------------------------------------------------------------------------------------
 
 
@@ -357,6 +406,10 @@ class TestResult:
     exit_code: int | None
     output: str
     duration_seconds: float
+    #: What it said of each test, as :meth:`necrocode.states.junit.Report.as_json` gives it, if it did.
+    report: Mapping[str, Any] | None = None
+    #: Names of failing tests that failed before the change, too; ``None`` if nobody knows.
+    failed_before: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +427,8 @@ class CoderWork:
     feedback: tuple[TestResult, ...] = ()
     #: Files with conflict markers from moving an earlier branch onto the base.
     conflicts: tuple[str, ...] = ()
+    #: What the work will be tested by; ``None``: the task's own commands.
+    test_commands: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,3 +562,7 @@ class Ports:
     fallbacks: Mapping[str, TaskRegistry] = field(default_factory=dict)
     #: Keeps what the artifact store, a service elsewhere, does not take now; ``None`` if the store is on this machine.
     artifacts_here: ArtifactStore | None = None
+    #: ``None``: nobody asks after single tests.
+    reports: JUnitFiles | None = None
+    #: ``None``: no playbook is read from a repository, and none detected.
+    playbooks: Playbooks | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Attempt, Json
 from necrocode.engine.errors import EngineError, TaskError
-from necrocode.states.commands import run_command
+from necrocode.states.commands import Order, run_command
 from necrocode.states.loan import borrow, give_back, holds, put_back, task_of, workspace_of
 from necrocode.states.ports import Ports
 
@@ -73,7 +73,7 @@ def _move_house(ctx: Context, ports: Ports) -> Mapping[str, Json]:
 
     ctx.effect("workspace.lay", lay, key=snapshot)
     for command in task_of(ctx).setup_commands:
-        ended = run_command(ctx, ports, "setup", command)
+        ended = run_command(ctx, ports, "setup", Order(command))
         if not ended.passed:
             raise TaskError(
                 f"the set-up command {command!r} failed in a new slot: {ended.output[-2000:]}",

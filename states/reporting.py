@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from necrocode.engine.context import Context
 from necrocode.engine.driver import Outcome
+from necrocode.states.evidence import tally
 from necrocode.states.ports import Ports
 from necrocode.states.reports import report_artifact, report_event, report_status
 
@@ -20,6 +21,7 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
         "commit": data["commit"],
         "pushed": bool(data.get("pushed")),
         "artifacts": [artifact["uri"] for artifact in data["artifacts"]],
+        "tests": tally(data.get("tests", [])),
         # The head leaves the machine with the event, so that the journal before it cannot be changed unseen.
         "journal_head": ctx.head(),
     }

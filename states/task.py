@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from necrocode.states.playbook import Playbook, is_outside
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Command = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -85,7 +87,11 @@ class TaskContext(BaseModel):
     deadline_at: datetime | None = None
     related_files: Annotated[list[str], AfterValidator(_inside)] = []
     max_tokens: Annotated[int, Field(gt=0)] | None = None
-    playbook_path: Name | None = None
+    #: Of a YAML or JSON file with a :class:`~necrocode.states.playbook.Playbook`: in the repository (as it was before
+    #: the coder worked), unless it is absolute or begins with ``./``, ``../`` or ``~``.
+    playbook_path: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)] | None = None
+    #: The playbook itself; that of a user's own file is kept here.
+    playbook: Playbook | None = None
     metadata: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -94,6 +100,8 @@ class TaskContext(BaseModel):
             raise ValueError("the repository's URL must hold no password: use GIT_TOKEN or git's credential helpers")
         if self.repository is None and self.slot_path is None:
             raise ValueError("one of repo_url (or metadata.repo_url) and slot_path is required")
+        if self.playbook is not None and self.playbook_path and not is_outside(self.playbook_path):
+            raise ValueError("give playbook or playbook_path, not both")
         if self.deadline_at is not None and self.deadline_at.tzinfo is None:
             raise ValueError("deadline_at needs a time zone, such as 2026-01-31T06:00:00Z")
         return self

@@ -1,45 +1,41 @@
-"""testing: the task's test commands, run on what the coder calls finished."""
+"""testing: the steps of the plan, run on what the coder calls finished."""
 
 from __future__ import annotations
-
-from datetime import timedelta
 
 from necrocode.engine.context import Context
 from necrocode.engine.driver import Outcome
 from necrocode.engine.effects import Json
-from necrocode.engine.errors import TaskError
 from necrocode.states import guards
-from necrocode.states.commands import Ended, run_command
-from necrocode.states.loan import put_back, task_of
+from necrocode.states.baseline import before_the_change
+from necrocode.states.loan import put_back, task_of, workspace_of
+from necrocode.states.plan import Plan, matches, plan_of
 from necrocode.states.ports import Ports
-
-NOT_FOUND = 127
-"""The exit code of a shell that did not find the command (POSIX, 2.8.2)."""
+from necrocode.states.trials import Trials, not_run
 
 
 def handle(ctx: Context, ports: Ports) -> Outcome:
     """Run the tests; put the coder's files back if it is to try again."""
-    task, tests = task_of(ctx), list[dict[str, Json]]()
-    if not task.test_commands:
+    task = task_of(ctx)
+    plan = plan_of(ctx.data, task)
+    if not plan.steps:
         ctx.warn("no_tests", {"message": "the task names no test commands: nothing was tested"})
-    limit = timedelta(seconds=ctx.settings["command_timeout_seconds"])
-    for command in task.test_commands:
-        ended = run_command(ctx, ports, "test", command, timeout=limit)
-        if ended.status == "not_started" or ended.exit_code == NOT_FOUND:
-            raise TaskError(
-                f"the test command {command!r} cannot be run: {ended.output.strip()[-500:]}",
-                stop_reason="test_command_not_found",
-            )
-        tests.append(_summary(command, ended))
-        if not ended.passed and task.fail_fast:
-            break
-    if all(test["passed"] for test in tests):
+    trials = Trials(
+        ctx,
+        ports,
+        plan,
+        env=task.env,
+        attempt=ctx.data["attempt"],
+        changed=lambda pattern: _changed(ctx, ports, pattern),
+        before=before_the_change(ctx) if plan.baseline != "off" else {},
+    )
+    tests = _tests(trials, plan)
+    if all(guards.stands(test) for test in tests):
         return Outcome("passed", {"tests": tests})
     if guards.attempts_left(ctx.data):
         # The tests may have left files lying about: the coder goes on from its own.
         put_back(ctx, ports, ctx.data["tree"])
         return Outcome("failed_tests", {"tests": tests})
-    failed = ", ".join(repr(test["command"]) for test in tests if not test["passed"])
+    failed = ", ".join(repr(test["command"]) for test in tests if not guards.stands(test))
     return Outcome(
         "failed_tests",
         {
@@ -50,11 +46,28 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
     )
 
 
-def _summary(command: str, ended: Ended) -> dict[str, Json]:
-    return {
-        "command": command,
-        "passed": ended.passed,
-        "status": ended.status,
-        "exit_code": ended.exit_code,
-        "seconds": ended.seconds,
-    }
+def _tests(trials: Trials, plan: Plan) -> list[dict[str, Json]]:
+    """The summaries of the steps, in order; once one fails for which that is so, of the task's commands no more."""
+    tests: list[dict[str, Json]] = []
+    failed: str | None = None
+    for place, step in enumerate(plan.steps):
+        if failed is None:
+            earlier = {test["name"]: test for test in tests if "name" in test}
+            tests.append(trials.run(place, earlier))
+            if step.fail_fast and not guards.stands(tests[-1]):
+                failed = step.name or step.run
+        elif step.name is not None:
+            tests.append(not_run(step, "skipped", f"an earlier step failed: {failed}"))
+    return tests
+
+
+def _changed(ctx: Context, ports: Ports, pattern: str) -> bool:
+    """Whether what will be committed differs from the base in such a file."""
+    data, workspace = ctx.data, workspace_of(ctx, ports)
+
+    def look() -> bool:
+        earlier = workspace.changes(data["base_tree"], data["laid_tree"])
+        ours = workspace.changes(data["start_tree"], data["tree"])
+        return matches(pattern, [file.path for file in (*earlier, *ours)])
+
+    return bool(ctx.observe("tests.changed", look, key=pattern))

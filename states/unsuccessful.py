@@ -41,6 +41,7 @@ def wind_up(ctx: Context, ports: Ports) -> dict[str, Any]:
         "error": data.get("error"),
         "stop_reason": data.get("stop_reason"),
         "artifacts": [artifact["uri"] for artifact in kept],
+        "tests": evidence.tally(data.get("tests", [])),
         "partial_branch": partial.get("partial_branch"),
         "partial_commit": partial.get("partial_commit"),
         "journal_head": ctx.head(),

@@ -47,11 +47,34 @@ def line(seq: int, entry: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return "\n                 ".join(_plain(item) for item in value)
+        return _BELOW.join(_plain(item) for item in value)
     if isinstance(value, dict):
         if "uri" in value:
             return f"{value['type']}: {value['uri']} ({value['size_bytes']:,} bytes)"
         if "command" in value:
-            return f"{'passed' if value['passed'] else 'failed'}: {value['command']} ({value['seconds']} s)"
+            return _test(value)
         return json.dumps(value, ensure_ascii=False)
     return str(value)
+
+
+def _test(test: dict[str, Any]) -> str:
+    """How a test command ended, and below it the tests that failed, those that the change broke first."""
+    from necrocode.states.guards import verdict
+
+    word, runs = verdict(test), f" in run {test['runs']}" if test.get("runs", 1) > 1 else ""
+    name = f"{test['name']}: " if "name" in test else ""
+    counts = test.get("counts")
+    failed = counts["failures"] + counts["errors"] if counts else 0
+    of_them = f", {failed} of {counts['tests']} tests failed" if counts else ""
+    lines = [f"{word}{runs}: {name}{test['command']} ({test['seconds']} s{of_them})"]
+    lines += [f"  {test['reason']}"] if "reason" in test else []
+    if "broken" in test:
+        lines += [f"  broken by the change: {each}" for each in test["broken"]]
+        lines += [f"  failed before, too: {each}" for each in test["failed_before"]]
+    else:
+        lines += [f"  failed: {each}" for each in test.get("failing", [])]
+    lines += [f"  failed at first: {each}" for each in test.get("flaky_tests", [])]
+    return _BELOW.join(lines)
+
+
+_BELOW = "\n" + " " * 17

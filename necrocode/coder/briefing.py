@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from string import Template
 
+from necrocode.coder import feedback
 from necrocode.coder.settings import Mode
 from necrocode.coder.tools.beneath import Beneath, Refused
 from necrocode.coder.tools.ignored import outline
@@ -17,9 +18,6 @@ LISTED_BYTES = 1_000
 LISTED_ENTRIES = 60
 #: Bytes of the repository's own instructions that are passed on.
 INSTRUCTION_BYTES = 6_000
-#: Characters of all failed tests' output together, and of one of them.
-FEEDBACK_CHARACTERS = 12_000
-FEEDBACK_EACH = 6_000
 
 INSTRUCTIONS = "AGENTS.md"
 
@@ -39,6 +37,7 @@ def agent_prompt() -> str:
 def task_message(work: CoderWork) -> str:
     """The task as the first user message. Reads the slot: to be recorded by the caller."""
     task = work.task
+    tests = task.test_commands if work.test_commands is None else work.test_commands
     with Beneath(work.slot_path) as folder:
         files = outline(folder, max_entries=LISTED_ENTRIES, max_bytes=LISTED_BYTES)
         instructions = _instructions(folder, task.related_files)
@@ -53,7 +52,7 @@ def task_message(work: CoderWork) -> str:
         title=task.title,
         description=task.description,
         criteria=_section("Acceptance criteria", _list(task.acceptance_criteria)),
-        tests=_section("The tests that will be run", _list([f"`{command}`" for command in task.test_commands])),
+        tests=_section("The tests that will be run", _list([f"`{command}`" for command in tests])),
         related=_section("Files to look at first", _list(task.related_files)),
         conflicts=conflicts,
         instructions="".join(
@@ -63,29 +62,12 @@ def task_message(work: CoderWork) -> str:
     )
 
 
-def feedback_message(feedback: Sequence[TestResult], attempt: int) -> str:
-    """Failed tests as a user message: failures first, their output bounded, then the names of those that passed.
+def feedback_message(results: Sequence[TestResult], attempt: int) -> str:
+    """Failed tests as a user message, bounded.
 
     ``attempt`` is the one that failed.
     """
-    failed = [result for result in feedback if not result.passed]
-    passed = [result for result in feedback if result.passed]
-    each = min(FEEDBACK_EACH, FEEDBACK_CHARACTERS // max(1, len(failed)))
-    parts = [f"`{result.command}`: {_how(result)}\n```\n{_ends(result.output, each)}\n```" for result in failed]
-    parts += [f"`{result.command}`: passed" for result in passed]
-    return _fill("feedback.md", attempt=str(attempt), results="\n\n".join(parts) or "(no results)").strip()
-
-
-def _how(result: TestResult) -> str:
-    return f"exit code {result.exit_code}" if result.status == "exited" else result.status
-
-
-def _ends(text: str, size: int) -> str:
-    """Head and tail of ``text``: what failed first and the totals usually stand there."""
-    if len(text) <= size:
-        return text.strip("\n")
-    head, tail = size // 3, size - size // 3
-    return f"{text[:head]}\n… {len(text) - size} characters left out …\n{text[-tail:]}".strip("\n")
+    return _fill("feedback.md", attempt=str(attempt), results=feedback.told(results)).strip()
 
 
 def nearest_instructions(folder: Beneath, path: str) -> str:

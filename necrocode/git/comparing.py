@@ -1,7 +1,8 @@
-"""Two trees compared: a patch that ``git apply`` takes, a summary, a bundle of commits."""
+"""Trees looked at, and compared: a patch that ``git apply`` takes, a summary, a bundle of commits."""
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from typing import Literal
@@ -10,7 +11,7 @@ import pygit2
 
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.git.command import run_git, words
-from necrocode.git.objects import TREE, Entry, ObjectStore, shown, store_errors
+from necrocode.git.objects import EXECUTABLE, FILE, TREE, Entry, ObjectStore, shown, store_errors
 from necrocode.states.ports import ChangedFile
 
 
@@ -41,6 +42,25 @@ def changes(store: ObjectStore, base: bytes, tree: bytes) -> list[ChangedFile]:
 def carry(store: ObjectStore, *, before: bytes, after: bytes, onto: bytes) -> bytes:
     """The tree ``onto`` with each file that differs between ``before`` and ``after`` as ``after`` has it (or not)."""
     return store.edit(onto, {path: new for path, _, new in _differing(store, before, after)})
+
+
+def paths(store: ObjectStore, tree: bytes) -> list[str]:
+    """Every path in ``tree`` that is no folder, as text."""
+    return [os.fsencode(path).decode("utf-8", "replace") for path, _ in store.flatten(tree)]
+
+
+def content(store: ObjectStore, tree: bytes, path: str, max_bytes: int) -> bytes | None:
+    """The bytes of the regular file at ``path``; ``None`` if there is none, or it is larger than that."""
+    *folders, name = path.split("/")
+    for folder in folders:
+        mode, tree = store.read_tree(tree).get(folder, (0, b""))
+        if mode != TREE:
+            return None
+    mode, oid = store.read_tree(tree).get(name, (0, b""))
+    if mode not in (FILE, EXECUTABLE):
+        return None
+    found = store.read_blob(oid)
+    return found if len(found) <= max_bytes else None
 
 
 def bundle(store: ObjectStore, commit: str, base_commit: str) -> bytes:

@@ -180,6 +180,14 @@ class GitWorkspace:
         """See :class:`necrocode.states.ports.Workspace`."""
         return self._store.commit_of(commit).raw_message.decode("utf-8", "replace")
 
+    def paths(self, tree: str) -> list[str]:
+        """See :class:`necrocode.states.ports.Workspace`."""
+        return comparing.paths(self._store, bytes.fromhex(tree))
+
+    def content(self, tree: str, path: str, *, max_bytes: int) -> bytes | None:
+        """See :class:`necrocode.states.ports.Workspace`."""
+        return comparing.content(self._store, bytes.fromhex(tree), path, max_bytes)
+
     def carry(self, *, before: str, after: str, onto: str) -> str:
         """See :class:`necrocode.states.ports.Workspace`."""
         with self._explained():

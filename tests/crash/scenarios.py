@@ -130,6 +130,25 @@ SET_UP = Scenario(
     },
     files={"greet.py": _GREETS, "built.txt": ""},
 )
+PLAYBOOK = Scenario(
+    "a playbook with conditions and a flaky step, tests that failed before the change",
+    (_wrong(1), FINISH, _RIGHT, FINISH),
+    task={
+        "test_commands": None,
+        "playbook": {
+            "steps": [
+                {"name": "absent", "run": "false", "when": "exists('no.py')"},
+                {
+                    "name": "flaky",
+                    "run": "sh mark.sh; test -e once.log || { sleep 0.2; touch once.log; false; }",
+                    "retries": 3,
+                },
+                {"name": "tests", "run": TEST, "when": "steps.flaky.passed and (attempt == 0 or changed('*.py'))"},
+            ]
+        },
+    },
+    env={"NECROCODE_BASELINE_TESTS": "report"},
+)
 TAKEN = Scenario(
     "the branch exists",
     (EDIT, FINISH),
@@ -222,6 +241,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     SLEEPY,
     PARALLEL,
     SET_UP,
+    PLAYBOOK,
     TAKEN,
     SUFFIXED,
     CANCELLED,

@@ -32,11 +32,28 @@ class Story:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+_JUNIT = '<testsuite><testcase name="old"><failure message="it never worked"/></testcase></testsuite>'
+PLAYBOOK = {
+    "name": "golden",
+    "steps": [
+        {"name": "flaky", "run": "test $(cat runs.log | wc -c) -gt 1 || { echo >> runs.log; false; }", "retries": 3},
+        {"name": "absent", "run": "false", "when": "exists('no.py')"},
+        {"name": "loose", "run": f"echo '{_JUNIT}' > out.log; false", "junit": "*.log", "allow_failure": True},
+        {"name": "tests", "run": "sh check.sh", "when": "steps.flaky.passed and changed('*.py') or attempt == 0"},
+    ],
+}
+
 ONE_ATTEMPT = {"NECROCODE_MAX_IMPLEMENTATION_ATTEMPTS": "1"}
 
 STORIES: tuple[Story, ...] = (
     Story("completed"),
     Story("retried", (WRONG, FINISH, RIGHT, FINISH)),
+    Story(
+        "playbook",
+        (RIGHT, FINISH),
+        task={"test_commands": None, "playbook": PLAYBOOK},
+        env={"NECROCODE_BASELINE_TESTS": "report"},
+    ),
     Story("failed", (WRONG, FINISH), state="failed", ends="failed", env=ONE_ATTEMPT),
     Story("cancelled", until="cancel", at="outcome implementing llm.chat", state="cancelled", ends="cancelled"),
     Story("parked", until="parked", state="implementing"),

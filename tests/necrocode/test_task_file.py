@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from necrocode.task_file import InvalidTask, load_task, load_tasks
+from necrocode.task_file import InvalidTask, load_task, load_tasks, task_from
 
 GOOD: dict[str, Any] = {
     "task_id": "1.1",
@@ -173,3 +173,51 @@ def test_problems_in_a_list_name_the_task(tmp_path: Path) -> None:
         "[2].test_commands[0]: must be text, not a number",
         "[3]: is the same task as [0]: repository, spec and id are equal",
     ]
+
+
+# --- playbooks ---
+
+BOOK = "steps:\n- {name: tests, run: pytest -q, when: \"exists('a.py')\"}\n"
+
+
+def test_a_playbook_of_the_users_own_is_read_with_the_task_and_kept_in_it(tmp_path: Path) -> None:
+    (tmp_path / "books").mkdir()
+    for path in ("./books/play.yaml", str(tmp_path / "books" / "play.yaml")):
+        (tmp_path / "books" / "play.yaml").write_text(BOOK)
+        task = load_task(written(tmp_path, GOOD | {"playbook_path": path})).task
+        assert task.playbook is not None and [step.name for step in task.playbook.steps] == ["tests"]
+        (tmp_path / "books" / "play.yaml").unlink()
+        assert task.playbook.steps[0].run == "pytest -q"
+
+
+def test_a_playbook_in_the_repository_is_left_for_the_run_to_read(tmp_path: Path) -> None:
+    (tmp_path / "play.yaml").write_text(BOOK)
+    assert load_task(written(tmp_path, GOOD | {"playbook_path": "play.yaml"})).task.playbook is None
+
+
+def test_a_playbook_can_stand_in_the_task(tmp_path: Path) -> None:
+    task = load_task(written(tmp_path, GOOD | {"playbook": {"steps": [{"name": "a", "run": "b"}]}})).task
+    assert task.playbook is not None
+    # As a task set keeps it, or the journal.
+    assert type(task).model_validate(task.model_dump(mode="json")) == task
+    assert problems(tmp_path, GOOD | {"playbook": {"steps": [{"name": "a"}]}}) == ["playbook.steps[0].run: is required"]
+    both = {"playbook": {"steps": [{"name": "a", "run": "b"}]}, "playbook_path": "play.yaml"}
+    assert "give playbook or playbook_path, not both" in str(problems(tmp_path, GOOD | both))
+
+
+def test_every_problem_of_a_users_playbook_is_named_before_a_run_exists(tmp_path: Path) -> None:
+    (tmp_path / "play.yaml").write_text("colour: blue\nsteps:\n- {name: a, run: b, retries: often}\n")
+    found = problems(tmp_path, GOOD | {"playbook_path": "./play.yaml"})
+    assert sorted(found) == [
+        "playbook_path: colour: is not known",
+        "playbook_path: steps[0].retries: must be a whole number",
+    ]
+    assert problems(tmp_path, GOOD | {"playbook_path": "./none.yaml"}) == [
+        "playbook_path: the file does not exist",
+    ]
+
+
+def test_values_that_no_user_wrote_name_no_file_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "play.yaml").write_text(BOOK)
+    with pytest.raises(InvalidTask, match="must lie in the repository"):
+        task_from(GOOD | {"playbook_path": str(tmp_path / "play.yaml")})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from necrocode.coder import CoderSettings, ToolLoopCoder
@@ -16,6 +17,7 @@ from necrocode.engine.outbox import Parcel
 from necrocode.engine.retry import RetryPolicy
 from necrocode.engine.stop import StopToken
 from necrocode.engine.testing import Death, Mortal
+from necrocode.states.junit import FailingTest, Report
 from necrocode.states.loan import loan_of, recall
 from necrocode.states.ports import (
     Artifact,
@@ -30,6 +32,7 @@ from necrocode.states.ports import (
     Rebased,
     RemoteRefs,
     SlotAllocation,
+    TakenReport,
     ToolCall,
 )
 from necrocode.states.reports import CALLS
@@ -195,6 +198,13 @@ class SimWorkspace(Reach):
     def message_of(self, commit: str) -> str:
         return self.world.commits[commit].message
 
+    def paths(self, tree: str) -> list[str]:
+        return sorted(self.world.trees[tree])
+
+    def content(self, tree: str, path: str, *, max_bytes: int) -> bytes | None:
+        content = self.world.trees[tree].get(path)
+        return content if content is not None and len(content) <= max_bytes else None
+
     def carry(self, *, before: str, after: str, onto: str) -> str:
         with self.crossing("store.carry"):
             old, new, files = (dict(self.world.trees[tree]) for tree in (before, after, onto))
@@ -227,8 +237,9 @@ class SimWorkspace(Reach):
             return f"{base_tree}..{tree}".encode()
 
     def changes(self, base_tree: str, tree: str) -> list[ChangedFile]:
-        del base_tree, tree
-        return []
+        before, after = self.world.trees[base_tree], self.world.trees[tree]
+        differing = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        return [ChangedFile(name, "M", 0, 0) for name in differing]
 
     def commit(self, request: CommitRequest) -> str:
         with self.crossing("store.commit"):
@@ -313,6 +324,30 @@ class SimCommands(Reach):
 
     def forget(self, command_id: str) -> None:
         del command_id
+
+
+class SimJUnit(Reach):
+    """The port ``JUnitFiles``: each ``check`` of a command is a test, and the command outlives whoever reads of it."""
+
+    def variables(self, spec: CommandSpec) -> Mapping[str, str]:
+        del spec
+        return {}
+
+    def stamps(self, slot_path: Path, patterns: Sequence[str]) -> Mapping[str, Any]:
+        del slot_path, patterns
+        with self.crossing("junit.stamps"):
+            return {}
+
+    def take(self, spec: CommandSpec, patterns: Sequence[str], stamps: Mapping[str, Any]) -> TakenReport:
+        del patterns, stamps
+        with self.crossing("junit.take"):
+            report = Report(tests=spec.command.count("check "))
+            command = self.world.commands.get(spec.command_id)
+            for line in command.output.splitlines() if command is not None else ():
+                if line.startswith("no "):
+                    report.failures += 1
+                    report.add(FailingTest(line, "", "failure", line, "", 0.0))
+            return TakenReport(report)
 
 
 class SimModel(Reach):
@@ -410,6 +445,7 @@ class Adapters:
             artifacts=SimArtifacts(world, mortal),
             credentials=NoCredentials(),
             log=ShortLog(),
+            reports=SimJUnit(world, mortal),
         )
 
 

@@ -133,6 +133,29 @@ SET_UP = Scenario(
     },
     lines=(),
 )
+PLAYBOOK = Scenario(
+    "a playbook with conditions, a flaky step and one that may fail",
+    (_write("one"), _FINISH, _write("print('hello')\n"), _FINISH),
+    task={
+        "playbook": {
+            "steps": [
+                {"name": "absent", "run": "check greet.py never", "when": "exists('no.py') or attempt == 0"},
+                {"name": "flaky", "run": "check tries.txt again && append tries.txt again", "retries": 3},
+                {"name": "loose", "run": "check greet.py never", "allow_failure": True, "when": "steps.flaky.passed"},
+                {"name": "tests", "run": _TEST, "when": "changed('*.py')", "junit": "reports/*.xml"},
+            ]
+        }
+    },
+    settings={"test_reports": True},
+    lines=(),
+)
+FORGIVEN = Scenario(
+    "a test fails that failed before the change",
+    (_FIX, _FINISH),
+    task={"setup_commands": ["append made.txt x"], "test_commands": [f"{_TEST} && check notes.txt never"]},
+    settings={"baseline_tests": "forgive", "test_reports": True, "test_reruns": 1},
+    lines=(),
+)
 CANCELLED = Scenario("cancelled at work", ends=("cancelled", "cancelled"), cancel_at=2)
 CANCELLED_DEAD = Scenario("cancelled while dead", ends=("cancelled", "cancelled"), cancel_dead=True)
 LATE = Scenario("the deadline comes", ends=("failed", "deadline"), deadline_at=2)
@@ -187,6 +210,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     FAILED,
     PARALLEL,
     SET_UP,
+    PLAYBOOK,
+    FORGIVEN,
     CANCELLED,
     CANCELLED_DEAD,
     LATE,

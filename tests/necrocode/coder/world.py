@@ -106,6 +106,13 @@ class FolderWorkspace:
             file.chmod(0o755 if executable else 0o644)
         self.seam.cross()
 
+    def paths(self, tree: str) -> list[str]:
+        return sorted(self.trees[tree])
+
+    def content(self, tree: str, path: str, *, max_bytes: int) -> bytes | None:
+        content, _ = self.trees[tree].get(path, (None, False))
+        return content if content is not None and len(content) <= max_bytes else None
+
     def text(self, tree: str, path: str) -> str:
         return self.trees[tree][path][0].decode()
 

@@ -255,3 +255,16 @@ def test_no_address_is_a_task_error(bench: Bench) -> None:
     with pytest.raises(TaskError) as caught:
         bench.workspaces.open(SlotAllocation("s", bench.slot(), 1), repo_url="-oops", run_id="r")
     assert caught.value.stop_reason == "repo_not_found"
+
+
+def test_a_trees_files_are_read_without_a_slot_and_no_link_is_followed(bench: Bench) -> None:
+    workspace = bench.open()
+    (bench.origin.checkout / "link.yaml").symlink_to("/etc/passwd")
+    bench.origin.commit({"deep/er/file.txt": "inside\n", "big.bin": "x" * 100})
+    refs = workspace.fetch(base_branch=None, branch="x")
+    tree = workspace.tree_of(refs.base_commit)
+    assert {"deep/er/file.txt", "big.bin", "link.yaml", *FILES} == set(workspace.paths(tree))
+    assert workspace.content(tree, "deep/er/file.txt", max_bytes=100) == b"inside\n"
+    assert workspace.content(tree, "big.bin", max_bytes=99) is None
+    for path in ("deep", "deep/er", "link.yaml", "none", "deep/none/x", "big.bin/x", "../x", "/etc/passwd", ""):
+        assert workspace.content(tree, path, max_bytes=100) is None
