@@ -145,9 +145,9 @@ def bare_loop(connection: sqlite3.Connection, entries: list[Entry], data: str) -
     """One transaction a step: the row, and the run's head."""
     insert = f"INSERT INTO entries ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
     update = "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, data = ? WHERE run_id = ?"
-    for entry in entries:
+    for entry, row in [(entry, entry.row) for entry in entries]:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(insert, entry)
+        connection.execute(insert, row)
         connection.execute(update, (entry.seq, entry.hash, entry.at, entry.state, data, entry.run_id))
         connection.execute("COMMIT")
 

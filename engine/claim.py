@@ -161,7 +161,7 @@ class Claim:
 
         def operation(connection: sqlite3.Connection) -> None:
             for entry in rows:
-                done = connection.execute(_APPEND, (*entry, head.run_id, head.head_seq, head.epoch)).rowcount
+                done = connection.execute(_APPEND, (*entry.row, head.run_id, head.head_seq, head.epoch)).rowcount
                 if done != 1:
                     raise _refusal(connection, head)
             for made in drafts:
@@ -261,7 +261,7 @@ def claim(
         if taken != 1:
             raise LeaseHeld(f"run {run_id} was taken by another process just now")
         entry = _entry(run, made, epoch, clock.microseconds(), state)
-        if connection.execute(_APPEND, (*entry, run_id, run.head_seq, epoch)).rowcount != 1:
+        if connection.execute(_APPEND, (*entry.row, run_id, run.head_seq, epoch)).rowcount != 1:
             raise _refusal(connection, run)
         claimed = follow(run, entry, made.payload)
         _move(connection, run, claimed, entry.at, data=canonical(dict(claimed.data)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
@@ -28,7 +28,9 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Entry(NamedTuple):
-    """One row, in the order of the table's columns. ``at`` is in microseconds since the epoch, UTC."""
+    """One row, in the order of the table's columns. ``at`` is in microseconds since the epoch, UTC; hashes are hex
+    digits.
+    """
 
     run_id: str
     seq: int
@@ -42,6 +44,16 @@ class Entry(NamedTuple):
     prev_hash: str
     hash: str
 
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Entry:
+        """The entry that a row of the table holds, its columns in their order."""
+        return cls._make((*row[:-2], digits(row[-2]), digits(row[-1])))
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """As it is stored."""
+        return (*self[:-2], bytes.fromhex(self.prev_hash), bytes.fromhex(self.hash))
+
     @property
     def when(self) -> datetime:
         """``at`` as an aware datetime."""
@@ -49,6 +61,11 @@ class Entry(NamedTuple):
 
 
 COLUMNS = ", ".join(Entry._fields)
+
+
+def digits(stored: object) -> str:
+    """A stored hash as hex digits. What is not bytes was not written by us, and is no hash."""
+    return stored.hex() if type(stored) is bytes else f"{stored!r}"
 
 
 @dataclass(frozen=True, slots=True)

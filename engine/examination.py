@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from necrocode.engine.canonical import canonical, sha256
 from necrocode.engine.effects import Json
-from necrocode.engine.entry import COLUMNS, Entry, intact, references, unpack
+from necrocode.engine.entry import COLUMNS, Entry, digits, intact, references, unpack
 from necrocode.engine.errors import JournalDamaged, NoTransition
 from necrocode.engine.heads import Heads
 from necrocode.engine.journal import RUN_COLUMNS, link_hash, read_blob, row_of, tombstone_hash
@@ -115,7 +115,7 @@ class Examination:
             if found is None and pruned is not None and seq <= pruned[1]:
                 if seq == pruned[1] and digest != pruned[2]:
                     self.say("its tombstone is not for the run that was kept", run_id, seq)
-            elif found is None or found[0] != digest:
+            elif found is None or digits(found[0]) != digest:
                 self.say(f"entry {seq} is not the one that was kept", run_id, seq)
 
     # --- the entries ---
@@ -206,7 +206,7 @@ class Examination:
 
     def _links(self, run: RunRecord, links: Links) -> None:
         first = self._row("SELECT seq, hash FROM entries WHERE run_id = ? ORDER BY seq LIMIT 1", run.run_id)
-        if links.get((run.run_id, "created")) != first:
+        if first is None or links.get((run.run_id, "created")) != (first[0], digits(first[1])):
             self.say("the chain over all runs does not name its first entry", run.run_id, 1)
         closed = links.get((run.run_id, "closed"))
         if run.status == "closed" and closed != (run.head_seq, run.head_hash):
@@ -255,7 +255,7 @@ def entries_of(connection: Connection, run_id: str) -> Iterator[Entry]:
     """A run's rows in order."""
     rows = connection.exec_driver_sql(f"SELECT {COLUMNS} FROM entries WHERE run_id = ? ORDER BY seq", (run_id,))
     for row in rows:
-        yield Entry(*row)
+        yield Entry.of(row)
 
 
 def bad_link(entry: Entry, run: RunRecord | None) -> str | None:

@@ -131,7 +131,7 @@ class Journal:
             if busy:
                 raise SubjectBusy(f"run {busy[0]} works on this already", busy[0])
             _insert_run(connection, run)
-            connection.execute(INSERT_ENTRY, entry)
+            connection.execute(INSERT_ENTRY, entry.row)
             insert_blobs(connection, run_id, made.blobs)
             append_link(connection, run_id, "created", entry.seq, entry.hash)
 
@@ -185,7 +185,7 @@ class Journal:
                     (run_id, after),
                 ).fetchall()
             for row in rows:
-                yield Entry(*row)
+                yield Entry.of(row)
             if len(rows) < PAGE:
                 return
             after = rows[-1].seq
@@ -198,7 +198,7 @@ class Journal:
             ).fetchone()
         if row is None:
             raise JournalDamaged(f"run {run_id}: entry {seq} is missing")
-        return Entry(*row)
+        return Entry.of(row)
 
     def payload(self, entry: Entry) -> dict[str, Json]:
         """The entry's payload, its blobs put back. Raises :class:`JournalDamaged` if one is missing."""
@@ -216,7 +216,7 @@ class Journal:
                 f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND kind = 'outcome' AND name = ? ORDER BY seq",
                 (run_id, name),
             ).fetchall()
-        return [Entry(*row) for row in rows]
+        return [Entry.of(row) for row in rows]
 
     def settings(self, run_id: str) -> Mapping[str, Json]:
         """The effective configuration that was recorded last. Raises :class:`RunNotFound`."""

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Larg
 
 from necrocode.engine.database import Component
 
-JOURNAL = Component(branch="journal", head="j0001")
+JOURNAL = Component(branch="journal", head="j0002")
 
 KINDS = ("created", "transition", "intent", "outcome", "attempt", "warning", "parked", "lease", "closed")
 STATUSES = ("live", "interrupted", "parked", "closed")
@@ -42,8 +42,9 @@ entries = Table(
     Column("epoch", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("payload", Text, nullable=False),
-    Column("prev_hash", Text, nullable=False),
-    Column("hash", Text, nullable=False),
+    #: SHA-256, as bytes; empty of the first entry of a run.
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
     CheckConstraint(_one_of("kind", KINDS), name="kind"),
 )
 

@@ -113,7 +113,7 @@ def history(journal: Journal, run_id: str, states: Collection[str], before_visit
             (run_id, *states),
         ).fetchall()
         for row in rows:
-            payload = _payload(connection, Entry(*row))
+            payload = _payload(connection, Entry.of(row))
             if "scope" not in payload and payload["visit"] < before_visit and "result" in payload:
                 found.append(Recorded(payload["visit"], payload["ordinal"], row.name, row.key, payload["result"]))
     return found
@@ -132,7 +132,7 @@ def last_recorded(
             (run_id, before, before, effect, effect),
         )
         for row in rows:
-            value = field_of(_payload(connection, Entry(*row)), field)
+            value = field_of(_payload(connection, Entry.of(row)), field)
             if value is not None:
                 return value
     return None

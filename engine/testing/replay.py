@@ -115,4 +115,4 @@ def _copy_blobs(journal: Journal, past: Journal, run_id: str) -> None:
 
 def _copy(entry: Entry, past: Journal) -> None:
     with past.database.write() as connection:
-        connection.exec_driver_sql(INSERT_ENTRY, tuple(entry))
+        connection.exec_driver_sql(INSERT_ENTRY, entry.row)

@@ -354,9 +354,8 @@ def rehashed(path: Path, run_id: str, alter: Callable[[dict[str, Any]], None]) -
         row["prev_hash"] = previous
         row["hash"] = previous = entry_hash(*(row[name] for name in Entry._fields[:-1]))
         names = ", ".join(f"{name} = ?" for name in Entry._fields)
-        statements.append(
-            (f"UPDATE entries SET {names} WHERE rowid = ?", (*(row[n] for n in Entry._fields), row["rowid"]))
-        )
+        written = Entry(*(row[name] for name in Entry._fields)).row
+        statements.append((f"UPDATE entries SET {names} WHERE rowid = ?", (*written, row["rowid"])))
     statements.append(("UPDATE runs SET head_hash = ? WHERE run_id = ?", (previous, run_id)))
     hashes = {row["seq"]: row["hash"] for row in entries}
     previous = ""

@@ -255,7 +255,7 @@ def test_a_callers_own_errors_are_not_taken_for_the_databases(journal: Journal) 
 def test_a_migration_waits_until_nobody_drives_a_run(open_journal: OpenJournal) -> None:
     journal = open_journal()
     held = claim(journal, Workshop(journal).run_id)
-    Database(journal.path, Component("journal", "j0001"), may_migrate=refuse_while_driven).close()
+    Database(journal.path, JOURNAL, may_migrate=refuse_while_driven).close()
     newer = Component("journal", "j9999")
     with pytest.raises(JournalUnavailable, match=f"process {os.getpid()} on .* is driving a run"):
         Database(journal.path, newer, may_migrate=refuse_while_driven)
