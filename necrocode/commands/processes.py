@@ -41,6 +41,15 @@ def descendants(root: int, without: set[int] | None = None) -> list[int]:
     return found
 
 
+def tasks_below(root: int) -> int:
+    """How many processes and threads there are below ``root`` now."""
+    found = 0
+    for pid in descendants(root):
+        fields = _stat_fields(str(pid))
+        found += max(1, int(fields[17])) if fields else 0
+    return found
+
+
 def kill_all(pids: list[int]) -> None:
     """SIGKILL to each; those that are gone or not ours are passed over."""
     for pid in pids:
