@@ -16,6 +16,7 @@ import re
 import stat
 import struct
 import time
+from collections import deque
 
 from necrocode.commands.processes import tasks_below
 from necrocode.commands.seccomp import ATTRIBUTES, FORKS, SYSCALLS
@@ -54,6 +55,7 @@ class Gate:
         self._names = {SYSCALLS[name][column]: name for name in (*FORKS, *ATTRIBUTES)}
         self._tasks = 1
         self._counted = 0.0
+        self._let_in: deque[float] = deque(maxlen=max_tasks)
 
     def answer(self) -> None:
         """Answer one question, if there is one."""
@@ -79,15 +81,19 @@ class Gate:
             return  # killed meanwhile
 
     def _fork(self) -> int:
+        now = time.monotonic()
         if self._tasks >= self._max_tasks:
             # what was let in may have ended since
-            now = time.monotonic()
             if now < self._counted + COUNT_SECONDS:
                 return errno.EAGAIN
-            self._tasks, self._counted = tasks_below(os.getpid()), now
+            # and what was let in just now may not be there yet
+            while self._let_in and self._let_in[0] < now - COUNT_SECONDS:
+                self._let_in.popleft()
+            self._tasks, self._counted = tasks_below(os.getpid()) + len(self._let_in), now
             if self._tasks >= self._max_tasks:
                 return errno.EAGAIN
         self._tasks += 1
+        self._let_in.append(now)
         return 0
 
     # -- modes, owners, times --

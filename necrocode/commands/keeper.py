@@ -98,12 +98,12 @@ class Keeper:
             self._guard.put_back()
         if problem is None:
             self._drain_rest()
-            if status == "exited" and self._bwrap_status >= 0 and not self._really_ran():
+            if self._disk.spent:
+                self._code, problem = 128 + signal.SIGKILL, self._disk.words
+            elif status == "exited" and self._bwrap_status >= 0 and not self._really_ran():
                 # a signal: somebody killed bubblewrap itself, perhaps long after the command began
                 status = "interrupted" if self._by_signal else "not_started"
                 problem = "bubblewrap was killed" if self._by_signal else "bubblewrap could not set the sandbox up"
-            elif status == "exited" and self._disk.spent:
-                self._code, problem = 128 + signal.SIGKILL, self._disk.words
         tail_bytes = self._capture.finish()
         result = {
             "version": VERSION,

@@ -42,12 +42,22 @@ def descendants(root: int, without: set[int] | None = None) -> list[int]:
 
 
 def tasks_below(root: int) -> int:
-    """How many processes and threads there are below ``root`` now."""
-    found = 0
-    for pid in descendants(root):
-        fields = _stat_fields(str(pid))
-        found += max(1, int(fields[17])) if fields else 0
-    return found
+    """How many processes and threads there are below ``root`` now, and never fewer: at worst some of others' too."""
+    found = {int(name): fields for name in os.listdir("/proc") if name.isdigit() and (fields := _stat_fields(name))}
+    children: dict[int, list[int]] = {}
+    queue = [root]
+    for pid, fields in found.items():
+        parent = int(fields[1])
+        children.setdefault(parent, []).append(pid)
+        if parent and parent not in found:
+            queue.append(pid)  # its parent ended while we looked, and it may be handed to ``root`` by now
+    tasks = 0
+    while queue:
+        pid = queue.pop()
+        queue += children.get(pid, [])
+        if pid != root:
+            tasks += max(1, int(found[pid][17]))
+    return tasks
 
 
 def kill_all(pids: list[int]) -> None:
