@@ -61,6 +61,8 @@ def confine(request: dict[str, Any], gate_writer: int) -> None:
         return
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
     if sandbox == "bubblewrap":
+        if request["network"]:
+            landlock.scope()  # abstract Unix sockets belong to the network, which it shares then
         _gated(seccomp.forking(), b"", gate_writer)
         return
     drop_capabilities()

@@ -1,5 +1,5 @@
 """Puts back what git obeys in a slot's ``.git``, where the sandbox cannot make that read-only: its configuration, its
-hooks, its attributes, and the same of its submodules.
+hooks, its attributes, its index and branches, and the same of its submodules.
 
 A command may change them, but nobody who runs git there later meets a program that it planted. Standard library only:
 the supervisor imports it.
@@ -27,7 +27,12 @@ if TYPE_CHECKING:  # typing costs a tenth of the start-up
 KEPT_FILE = "git-kept.json"
 """In a command's folder, for as long as something is to be put back."""
 
-_OBEYED = ("commondir", "config", "config.worktree", "gitdir", "hooks", "index", "info", "objects/info/alternates")
+_OBEYED = (
+    *("HEAD", "commondir", "config", "config.worktree", "gitdir", "hooks", "index", "info"),
+    *("objects/info/alternates", "packed-refs", "refs"),
+    # of a git that was killed: others would wait for it
+    *("HEAD.lock", "config.lock", "index.lock", "packed-refs.lock"),
+)
 """Below a git folder. ``info`` holds attributes; an index may name a folder a submodule, into which git then goes."""
 _NESTS = ("modules", "worktrees")
 """Below a git folder: git folders of others, themselves to be guarded."""

@@ -75,6 +75,20 @@ def restrict(places: Iterable[tuple[str, str]], *, network: bool) -> None:
         os.close(ruleset)
 
 
+def scope() -> None:
+    """Keep this thread, and what it starts from now on, from signals and abstract Unix sockets outside.
+
+    It must have no_new_privs set. Nothing, where the kernel is too old; ``OSError``: it refuses.
+    """
+    if abi() < SCOPED_ABI:
+        return
+    ruleset = _call(_CREATE_RULESET, struct.pack("QQQ", 0, 0, _SCOPES), ctypes.c_size_t(24), 0)
+    try:
+        _call(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
 def _call(number: int, *arguments: object) -> int:
     result = int(_LIBC.syscall(number, *arguments))
     if result < 0:

@@ -1,109 +1,28 @@
 """The escape suite: what commands try in order to get out, each with what shows that it worked.
 
-Elsewhere: a file tool raced with a swapped link is in ``tests/necrocode/coder/test_beneath.py``, what a model plants for
-the runner's own git in ``tests/e2e/test_hostile_model.py``.
+Elsewhere: a file tool raced with a swapped link is in ``tests/necrocode/coder/test_beneath.py``, what a model plants
+for the runner's own git in ``tests/e2e/test_hostile_model.py``.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import secrets
 import shlex
 import shutil
 import socket
-import stat
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 
-from necrocode.commands import SupervisedCommands
-from necrocode.commands.limits import CommandLimits
 from necrocode.commands.processes import machine
 from necrocode.demo.stage import git
-from necrocode.engine.stop import StopToken
-from necrocode.states.ports import CommandResult
-from tests.necrocode.commands.driving import processes_called, spec
-
-HOSTILE = Path(__file__).with_name("hostile.py")
-LIMITS = CommandLimits(file_size_mb=4, processes=64, disk_mb=48)
-
-_DECOY = """
-import ctypes, socket, sys, time
-kept = ctypes.create_string_buffer(sys.stdin.readline().strip().encode())
-end = socket.socket()
-print(ctypes.addressof(kept), end.fileno(), flush=True)
-time.sleep(60)
-"""
-
-
-@dataclass
-class Scene:
-    """A slot beside something to protect."""
-
-    root: Path
-    commands_dir: Path
-    commands: SupervisedCommands
-
-    @property
-    def slot(self) -> Path:
-        return self.root / "slot"
-
-    @property
-    def outside(self) -> Path:
-        """A folder of the user's."""
-        return self.root / "outside"
-
-    def run(self, command: str, *, timeout: float = 20) -> CommandResult:
-        """Run a command in the slot."""
-        return self.commands.run(spec(self.slot, command, timeout=timeout), StopToken())
-
-    def hostile(self, attack: str, *arguments: object) -> bool:
-        """Run an attack of :mod:`tests.necrocode.commands.hostile`; whether it says that it got out."""
-        shutil.copy(HOSTILE, self.slot / "hostile.py")
-        done = self.run(shlex.join(["python3", "hostile.py", attack, *map(str, arguments)]))
-        assert "SyntaxError" not in done.output and "No such file or directory: 'hostile" not in done.output
-        return "ESCAPED" in done.output
-
-    def changes_outside(self, command: str) -> bool:
-        """Whether a command could change anything in the folder outside."""
-        self.outside.mkdir()
-        (self.outside / "file").write_text("treasure")
-        (self.outside / "folder").mkdir()
-        before = _look(self.outside)
-        self.run(command)
-        return _look(self.outside) != before
-
-    @contextmanager
-    def decoy(self, **env: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-        """A process like the runner, with a key in its memory: itself, the key's address, a descriptor of its."""
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _DECOY],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**env},
-            text=True,
-        )
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(f"decoy-key-{secrets.token_hex(16)}\n")
-            process.stdin.flush()
-            address, descriptor = process.stdout.readline().split()
-            yield process, address, descriptor
-        finally:
-            process.kill()
-            process.communicate()
-
-    def hunt(self, attack: str) -> bool:
-        """An attack on a decoy of which the pid is known."""
-        with self.decoy(KEY=f"decoy-key-{secrets.token_hex(16)}") as (process, _, _):
-            return self.hostile(attack, process.pid)
+from tests.necrocode.commands.driving import processes_called
+from tests.necrocode.commands.scene import HOSTILE, LIMITS, Scene
 
 
 @dataclass(frozen=True)
@@ -116,19 +35,8 @@ class Attack:
     escapes: Callable[[Scene], bool]
     #: What plain mode does about it: nothing, unless this says so.
     plain_stops: bool = False
-
-
-def _look(folder: Path) -> list[object]:
-    found: list[object] = []
-    if not folder.exists():
-        return found
-    for path in sorted([folder, *folder.rglob("*")]):
-        about = path.lstat()
-        text = path.read_bytes() if stat.S_ISREG(about.st_mode) else b""
-        times = about.st_mtime_ns if path != folder else 0
-        attributes = os.listxattr(path, follow_symlinks=False)
-        found.append((path, about.st_mode, about.st_uid, about.st_gid, about.st_nlink, text, times, attributes))
-    return found
+    #: The sandboxes in which only a kernel with Landlock's scopes stops it.
+    scoped: tuple[str, ...] = ()
 
 
 # -- keys and processes --
@@ -312,70 +220,102 @@ def _outside(command: str) -> Callable[[Scene], bool]:
     return lambda scene: scene.changes_outside(command)
 
 
+def _with_network(escapes: Callable[[Scene], bool]) -> Callable[[Scene], bool]:
+    return lambda scene: escapes(replace(scene, network=True))
+
+
+OTHER_CALLS = "system calls of the 32-bit kind"
+"""On x86 only."""
 _OUT = "../outside"
+_ABSTRACT = _listening(socket.AF_UNIX, "abstract", socket.SOCK_STREAM, "unix")
 _EVERY_HOOK = "for h in post-index-change pre-commit post-commit reference-transaction; do cp $E .git/hooks/$h; done"
 _NESTED = "git init -q && git config core.fsmonitor $E && git commit -q --allow-empty -m x; cd .."
 _WHO = "git config --global user.name n; git config --global user.email e"
 
-ATTACKS = (
-    Attack("read the key in the runner's environment", _hunt("environment")),
-    Attack("read the key in the runner's memory", _hunt("memory")),
-    Attack("read the key by process_vm_readv", _vm_read),
-    Attack("ptrace the runner", _hunt("ptrace")),
-    Attack("take a descriptor of the runner's", _steal_descriptor),
-    Attack("kill the runner", _kill),
-    Attack("lower the runner's limits", _hunt("strangle")),
-    Attack("kill the command's keeper", _kill_keeper),
-    Attack("forge the command's result file", _forge),
-    Attack("leave a process behind", _daemon, plain_stops=True),
-    Attack("reach shared memory of other processes", _shared_memory),
-    Attack("write into the user's keyring", _hostile("keyring")),
-    Attack("make namespaces and mount", _hostile("namespaces")),
-    Attack("write a file outside", _outside(f"echo x > {_OUT}/file; echo x >> {_OUT}/new; mkdir {_OUT}/made")),
-    Attack("delete or rename outside", _outside(f"rm -rf {_OUT}/file; mv {_OUT}/folder {_OUT}/other; mv {_OUT} .")),
-    Attack("empty a file outside", _outside(f"truncate -s 0 {_OUT}/file")),
-    Attack("write through a symbolic link", _outside(f"ln -s {_OUT}/file link && echo x > link")),
-    Attack("write through a hard link", _outside(f"ln {_OUT}/file link && echo x > link")),
-    Attack("change a mode outside", _outside(f"chmod 777 {_OUT}/file; chmod 700 {_OUT}/folder; chmod 700 {_OUT}")),
-    Attack(
-        "change a mode outside through a link",
-        _outside(f"ln -s {_OUT} link; chmod 777 link/file; chmod 700 link/folder"),
+GROUPS = {
+    "keys and processes": (
+        Attack("read the key in the runner's environment", _hunt("environment")),
+        Attack("read the key in the runner's memory", _hunt("memory")),
+        Attack("read the key by process_vm_readv", _vm_read),
+        Attack("ptrace the runner", _hunt("ptrace")),
+        Attack("take a descriptor of the runner's", _steal_descriptor),
+        Attack("kill the runner", _kill),
+        Attack("lower the runner's limits", _hunt("strangle")),
+        Attack("kill the command's keeper", _kill_keeper),
+        Attack("forge the command's result file", _forge),
+        Attack("leave a process behind", _daemon, plain_stops=True),
+        Attack("reach shared memory of other processes", _shared_memory),
+        Attack("write into the user's keyring", _hostile("keyring")),
+        Attack("make namespaces and mount", _hostile("namespaces")),
     ),
-    Attack("change times outside", _outside(f"touch -d 2001-01-01 {_OUT}/file; touch {_OUT}/folder")),
-    Attack("set-user-ID files", _setuid),
-    Attack("git hooks", _git(f"mkdir -p .git/hooks; {_EVERY_HOOK}; chmod +x .git/hooks/*")),
-    Attack("git core.fsmonitor", _git("git config core.fsmonitor $E")),
-    Attack("git core.sshCommand", _git("git config core.sshCommand $E")),
-    Attack(
-        "git filters",
-        _git("git config filter.e.clean $E; git config diff.e.command $E; echo '* filter=e diff=e' > .gitattributes"),
+    "files": (
+        Attack("write a file outside", _outside(f"echo x > {_OUT}/file; echo x >> {_OUT}/new; mkdir {_OUT}/made")),
+        Attack("delete or rename outside", _outside(f"rm -rf {_OUT}/file; mv {_OUT}/folder {_OUT}/other; mv {_OUT} .")),
+        Attack("empty a file outside", _outside(f"truncate -s 0 {_OUT}/file")),
+        Attack("write through a symbolic link", _outside(f"ln -s {_OUT}/file link && echo x > link")),
+        Attack("write through a hard link", _outside(f"ln {_OUT}/file link && echo x > link")),
+        Attack("change a mode outside", _outside(f"chmod 777 {_OUT}/file; chmod 700 {_OUT}/folder; chmod 700 {_OUT}")),
+        Attack(
+            "change a mode outside through a link",
+            _outside(f"ln -s {_OUT} link; chmod 777 link/file; chmod 700 link/folder"),
+        ),
+        Attack("change times outside", _outside(f"touch -d 2001-01-01 {_OUT}/file; touch {_OUT}/folder")),
+        Attack("set-user-ID files", _setuid),
     ),
-    Attack(
-        "git: another folder in .git's place",
-        _git("mv .git old; git init -q; git config core.fsmonitor $E; git config core.hooksPath $PWD"),
-    ),
-    Attack(
-        "git: a file in .git's place",
-        _git("mv .git old; git init -q --separate-git-dir=g; git config core.fsmonitor $E"),
-    ),
-    Attack("git: a submodule's configuration", _git("git config -f .git/modules/sub/config core.fsmonitor $E")),
-    Attack("git: another folder in a submodule's place", _git(f"mv sub old; {_WHO}; mkdir sub; cd sub; {_NESTED}")),
-    Attack(
-        "git: a nested repository made a submodule",
-        _git(
-            f"{_WHO}; mkdir n; cd n; {_NESTED}; git update-index --add --cacheinfo 160000,$(cd n; git rev-parse HEAD),n"
+    "git": (
+        Attack("git hooks", _git(f"mkdir -p .git/hooks; {_EVERY_HOOK}; chmod +x .git/hooks/*")),
+        Attack("git core.fsmonitor", _git("git config core.fsmonitor $E")),
+        Attack("git core.sshCommand", _git("git config core.sshCommand $E")),
+        Attack(
+            "git filters",
+            _git(
+                "git config filter.e.clean $E; git config diff.e.command $E; echo '* filter=e diff=e' > .gitattributes"
+            ),
+        ),
+        Attack(
+            "git: another folder in .git's place",
+            _git("mv .git old; git init -q; git config core.fsmonitor $E; git config core.hooksPath $PWD"),
+        ),
+        Attack(
+            "git: a file in .git's place",
+            _git("mv .git old; git init -q --separate-git-dir=g; git config core.fsmonitor $E"),
+        ),
+        Attack("git: a submodule's configuration", _git("git config -f .git/modules/sub/config core.fsmonitor $E")),
+        Attack("git: another folder in a submodule's place", _git(f"mv sub old; {_WHO}; mkdir sub; cd sub; {_NESTED}")),
+        Attack(
+            "git: a nested repository made a submodule",
+            _git(
+                f"{_WHO}; mkdir n; cd n; {_NESTED}; "
+                "git update-index --add --cacheinfo 160000,$(cd n; git rev-parse HEAD),n"
+            ),
         ),
     ),
-    Attack("a fork bomb", _fork_bomb),
-    Attack("more processes than the limit", _hostile("forks", 100)),
-    Attack("more threads than the limit", _hostile("threads", 100)),
-    Attack("a file larger than the limit", _big_file, plain_stops=True),
-    Attack("fill the disk", _fill_disk, plain_stops=True),
-    Attack("connect out by TCP", _listening(socket.AF_INET, ("127.0.0.1", 0), socket.SOCK_STREAM, "tcp")),
-    Attack("send out by UDP", _listening(socket.AF_INET, ("127.0.0.1", 0), socket.SOCK_DGRAM, "udp")),
-    Attack("connect to a Unix socket outside", _listening(socket.AF_UNIX, "path", socket.SOCK_STREAM, "unix")),
-    Attack("connect to an abstract Unix socket", _listening(socket.AF_UNIX, "abstract", socket.SOCK_STREAM, "unix")),
-    Attack("reach the machine's host by a virtual socket", _hostile("vsock")),
-    Attack("io_uring", _hostile("ring")),
-    *([Attack("system calls of another kind", _hostile("other_calls"))] if platform.machine() == "x86_64" else []),
-)
+    "limits": (
+        Attack("a fork bomb", _fork_bomb),
+        Attack("more processes than the limit", _hostile("forks", 100)),
+        Attack("more threads than the limit", _hostile("threads", 100)),
+        Attack("a file larger than the limit", _big_file, plain_stops=True),
+        Attack("fill the disk", _fill_disk, plain_stops=True),
+    ),
+    "network": (
+        Attack("connect out by TCP", _listening(socket.AF_INET, ("127.0.0.1", 0), socket.SOCK_STREAM, "tcp")),
+        Attack("send out by UDP", _listening(socket.AF_INET, ("127.0.0.1", 0), socket.SOCK_DGRAM, "udp")),
+        Attack("connect to a Unix socket outside", _listening(socket.AF_UNIX, "path", socket.SOCK_STREAM, "unix")),
+        Attack("connect to an abstract Unix socket", _ABSTRACT),
+        Attack("reach the machine's host by a virtual socket", _hostile("vsock")),
+        Attack("io_uring", _hostile("ring")),
+        Attack("connect to an abstract Unix socket, with network", _with_network(_ABSTRACT), scoped=("bubblewrap",)),
+        Attack(OTHER_CALLS, _hostile("other_calls")),
+    ),
+}
+"""By what they are after."""
+ATTACKS = tuple(attack for group in GROUPS.values() for attack in group)
+
+
+def markdown() -> str:
+    """What plain mode cannot stop, as a table."""
+    lines = ["| after | what plain mode cannot stop, and a sandbox does |", "| --- | --- |"]
+    for group, attacks in GROUPS.items():
+        names = "; ".join(attack.name for attack in attacks if not attack.plain_stops)
+        lines.append(f"| {group} | {names} |")
+    return "\n".join(lines) + "\n"
