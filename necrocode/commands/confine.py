@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
     from typing import Any
 
-_PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 23, 24, 28, 38, 47
+_PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 28, 38, 47
 _CLEAR_ALL = 4
 _NO_ROOT_LOCKED = 0b11
 _CAPABILITY_VERSION = 0x20080522
@@ -66,10 +66,11 @@ def confine(request: dict[str, Any], gate_writer: int) -> None:
         _gated(seccomp.forking(), b"", gate_writer)
         return
     drop_capabilities()
-    landlock.restrict(request["landlock"], network=request["network"])
+    network, scoped = request["network"], request["scoped"]
+    landlock.restrict(request["landlock"], network=network, scoped=scoped)
     made = [
         seccomp.confining(
-            namespaces=False, network=request["network"], gate=gate, cpus_fixed="cpus" in request["limits"]
+            namespaces=False, network=network, gate=gate, cpus_fixed="cpus" in request["limits"], scoped=scoped
         )
         for gate in (True, False)
     ]
@@ -78,19 +79,14 @@ def confine(request: dict[str, Any], gate_writer: int) -> None:
 
 def drop_capabilities() -> None:
     """Root or not, no right beyond a user's own is left, and none comes back."""
-    number = 0
-    while True:
-        try:
-            prctl(_PR_CAPBSET_READ, number)
-        except OSError:
-            break
+    for number in range(64):
         try:
             prctl(_PR_CAPBSET_DROP, number)
         except OSError as error:
-            if error.errno == errno.EPERM:
-                break  # no rights to begin with: no_new_privs keeps it so
+            # there are no more, or there was no right to begin with: no_new_privs keeps it so
+            if error.errno in (errno.EINVAL, errno.EPERM):
+                break
             raise
-        number += 1
     try:
         prctl(_PR_SET_SECUREBITS, _NO_ROOT_LOCKED)
     except OSError as error:

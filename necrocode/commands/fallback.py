@@ -44,8 +44,7 @@ def probe_landlock() -> tuple[bool, str]:
     thread.join()
     if problem[0]:
         return False, f"Landlock {version} and seccomp do not work here: {problem[0]}"
-    gap = " (too old to keep commands from signalling your other processes)" * (version < landlock.SCOPED_ABI)
-    return True, f"Landlock {version} and seccomp work{gap}, without a loopback network where there is no network"
+    return True, f"Landlock {version} and seccomp work, without a loopback network where there is no network"
 
 
 def _what_it_lets_pass() -> str:

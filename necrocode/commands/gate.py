@@ -1,14 +1,14 @@
 """The gate: a keeper's answers to the system calls of its command that the kernel asks it about.
 
-Two kinds: each new process or thread, so that a fork bomb comes to its limit, root's too; and, where Landlock confines,
-changes of a file's mode, owner or times, which Landlock does not look at: the gate makes them itself, in the command's
-own folders. Standard library only: the supervisor imports it.
+Each new process or thread, so that a fork bomb comes to its limit, root's too. Where Landlock confines, changes of a
+file's mode, owner or times, which it does not look at: the gate makes them itself, in the command's own folders. Where
+Landlock is old, signals: they pass to the command's own processes. Standard library only: the supervisor imports it.
 """
 
 from __future__ import annotations
 
 # pathlib would double the start-up of the supervisor
-# ruff: noqa: PTH101, PTH115
+# ruff: noqa: PTH101, PTH115, PTH123
 import errno
 import fcntl
 import os
@@ -18,8 +18,8 @@ import struct
 import time
 from collections import deque
 
-from necrocode.commands.processes import tasks_below
-from necrocode.commands.seccomp import ATTRIBUTES, FORKS, SYSCALLS
+from necrocode.commands.processes import descendants, tasks_below
+from necrocode.commands.seccomp import ATTRIBUTES, FORKS, SIGNALS, SYSCALLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
@@ -52,7 +52,7 @@ class Gate:
         self._max_tasks = max_tasks
         self._places = [f"{os.fsdecode(place).rstrip('/')}/" for place in places]
         column = 1 if os.uname().machine == "aarch64" else 0
-        self._names = {SYSCALLS[name][column]: name for name in (*FORKS, *ATTRIBUTES)}
+        self._names = {SYSCALLS[name][column]: name for name in (*FORKS, *ATTRIBUTES, *SIGNALS)}
         self._tasks = 1
         self._counted = 0.0
         self._let_in: deque[float] = deque(maxlen=max_tasks)
@@ -70,6 +70,10 @@ class Gate:
         if name in FORKS:
             error = self._fork()
             flags = 0 if error else _CONTINUE
+        elif name in SIGNALS:
+            # its arguments are numbers: nobody can change them between the look and the call
+            flags = _CONTINUE if self._to_its_own(pid, name, arguments[0]) else 0
+            error = 0 if flags else errno.EPERM
         else:
             try:
                 self._attribute(ident, pid, name, arguments)
@@ -95,6 +99,22 @@ class Gate:
         self._tasks += 1
         self._let_in.append(now)
         return 0
+
+    # -- signals --
+
+    def _to_its_own(self, pid: int, name: str, target: int) -> bool:
+        number = target & _KEEP_ID
+        number -= (number & 1 << 31) << 1  # an int
+        if name == "pidfd_send_signal":
+            number = _field(f"/proc/{pid}/fdinfo/{number}", b"Pid:")
+        elif name == "tkill":
+            number = _field(f"/proc/{number}/status", b"Tgid:")
+        if name == "kill" and number == 0:
+            return True  # its own group: none of its processes is in a session of ours
+        own = descendants(os.getpid())
+        if name == "kill" and number < -1:
+            return any(_group(one) == -number for one in own)
+        return number > 0 and number in own
 
     # -- modes, owners, times --
 
@@ -159,6 +179,22 @@ class Gate:
         if not where.startswith(tuple(self._places)) or found.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "not one of the command's own")
         return found
+
+
+def _field(file: str, name: bytes) -> int:
+    """A number out of a file of /proc; -1 if it is not there."""
+    try:
+        with open(file, "rb") as lines:
+            return next((int(line.split()[1]) for line in lines if line.startswith(name)), -1)
+    except (OSError, ValueError):
+        return -1
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return -1
 
 
 class _Held:

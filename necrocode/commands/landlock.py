@@ -20,7 +20,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 MIN_ABI = 3
 """Before it (Linux 6.2) files outside can be emptied."""
 SCOPED_ABI = 6
-"""Before it (Linux 6.12) processes outside can be signalled."""
+"""Before it (Linux 6.12) it does not look at signals."""
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
@@ -42,15 +42,16 @@ def abi() -> int:
     return max(0, int(_LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)))
 
 
-def restrict(places: Iterable[tuple[str, str]], *, network: bool) -> None:
+def restrict(places: Iterable[tuple[str, str]], *, network: bool, scoped: bool = True) -> None:
     """Confine this thread, and what it starts from now on, to ``places``; it must have no_new_privs set.
 
     A place is a right and a path: ``read`` (and execute), ``list`` (names only), ``device`` (a file, read and
-    written), ``write`` (all of it). Paths that do not exist are passed over. ``OSError``: the kernel refuses.
+    written), ``write`` (all of it). Paths that do not exist are passed over. ``scoped``: also from signals and
+    abstract Unix sockets outside, if the kernel knows how. ``OSError``: it refuses.
     """
     version = abi()
     handled = (1 << (16 if version >= 5 else 15)) - 1
-    attributes = struct.pack("QQQ", handled, 0 if network else _TCP, _SCOPES)
+    attributes = struct.pack("QQQ", handled, 0 if network else _TCP, _SCOPES if scoped else 0)
     size = 24 if version >= SCOPED_ABI else 16 if version >= 4 else 8
     ruleset = _call(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0)
     try:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from necrocode.commands import landlock
 from necrocode.commands.bubblewrap import LOOPBACK_HOSTS, Bubblewrap
 from necrocode.commands.environment import clean_environment, marks
 from necrocode.commands.fallback import LandlockPlaces
@@ -102,6 +103,7 @@ class Requests:
             "env": environment,
             "cwd": str(cwd),
             "landlock": self._landlock.of(spec, [home, temporary]),
+            "scoped": landlock.abi() >= landlock.SCOPED_ABI,
             "landlock_places": self._landlock.writable(spec, [home, temporary]),
             "git_guard": [f"{slot}/.git", *nested],
         }

@@ -45,6 +45,7 @@ SYSCALLS = {
     "fchmodat2": (452, 452),
     "fchown": (93, 55),
     "fchownat": (260, 54),
+    "fcntl": (72, 25),
     "file_setattr": (469, 469),
     "finit_module": (313, 273),
     "fork": (57, -1),
@@ -68,6 +69,7 @@ SYSCALLS = {
     "kexec_file_load": (320, 294),
     "kexec_load": (246, 104),
     "keyctl": (250, 219),
+    "kill": (62, 129),
     "landlock_create_ruleset": (444, 444),
     "lchown": (94, -1),
     "lookup_dcookie": (212, 18),
@@ -95,6 +97,7 @@ SYSCALLS = {
     "openat2": (437, 437),
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
     "pivot_root": (155, 41),
     "prlimit64": (302, 261),
     "process_madvise": (440, 440),
@@ -108,6 +111,8 @@ SYSCALLS = {
     "removexattr": (197, 14),
     "removexattrat": (466, 466),
     "request_key": (249, 218),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
     "sched_setparam": (142, 118),
@@ -130,6 +135,8 @@ SYSCALLS = {
     "swapoff": (168, 225),
     "swapon": (167, 224),
     "syslog": (103, 116),
+    "tgkill": (234, 131),
+    "tkill": (200, 130),
     "umount2": (166, 39),
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
@@ -166,6 +173,8 @@ ATTRIBUTES = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "fchownat", "lchown"),
     *("futimesat", "utime", "utimensat", "utimes"),
 )
+#: The keeper lets them pass to the command's own processes, where Landlock is too old to see to that.
+SIGNALS = ("kill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")
 FORKS = ("clone", "fork", "vfork")
 
 _NEW_NAMESPACES = 0x7E020000
@@ -176,6 +185,8 @@ _CREATES = os.O_CREAT | 0o20000000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PRIO_USER = 2
+#: Of fcntl(2) and ioctl(2): to have the kernel send signals about a file to another process.
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _FIOSETOWN, _SIOCSPGRP = 8, 10, 15, 0x8901, 0x8902
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _NOTIFY = 0x7FFF0000, 0x80000000, 0x7FC00000
@@ -187,17 +198,20 @@ def machine_known() -> bool:
     return os.uname().machine in _MACHINES and ctypes.sizeof(ctypes.c_void_p) == 8
 
 
-def confining(*, namespaces: bool, network: bool, gate: bool = False, cpus_fixed: bool = False) -> bytes:
+def confining(
+    *, namespaces: bool, network: bool, gate: bool = False, cpus_fixed: bool = False, scoped: bool = True
+) -> bytes:
     """The filter for a command, as the kernel and bubblewrap's ``--seccomp`` take it.
 
     ``namespaces``: it has PID, IPC and network namespaces of its own. ``network``: whether it may reach the outside.
-    ``gate``: a keeper answers about :data:`FORKS` and, without namespaces, :data:`ATTRIBUTES`; else the latter are
-    refused. ``cpus_fixed``: it may not choose its CPUs.
+    ``gate``: a keeper answers about :data:`FORKS`, without namespaces about :data:`ATTRIBUTES`, and, if Landlock is not
+    ``scoped``, about :data:`SIGNALS`; without one all but the first are refused. ``cpus_fixed``: it may not choose its
+    CPUs.
     """
     body = [*_refuse(_NEVER, errno.EPERM), *_refuse(_MISSING, errno.ENOSYS), *_no_set_id()]
     families = (_AF_INET, _AF_INET6) if namespaces or network else ()
     body += _sockets((*families, _AF_UNIX) if namespaces else families, route=bool(families))
-    body += _if_any(("ioctl",), [*_unless(1, (_TIOCSTI, _TIOCLINUX))])
+    body += _if_any(("ioctl",), _unless(1, (_TIOCSTI, _TIOCLINUX, *(() if scoped else (_FIOSETOWN, _SIOCSPGRP)))))
     fork = _NOTIFY if gate else _ALLOW
     body += _if_any(("clone",), [_argument(0), (_ANY_BIT, 0, 1, _NEW_NAMESPACES), _fail(errno.EPERM), _answer(fork)])
     body += _if_any(("fork", "vfork"), [_answer(fork)])
@@ -205,7 +219,10 @@ def confining(*, namespaces: bool, network: bool, gate: bool = False, cpus_fixed
         body += _refuse(("sched_setaffinity",), errno.EPERM)
     if not namespaces:
         body += _refuse(_SHARED, errno.EPERM) + _refuse(_XATTR, errno.EOPNOTSUPP)
-        body += _if_any(ATTRIBUTES, [_answer(_NOTIFY) if gate else _fail(errno.EPERM)])
+        asked = ATTRIBUTES if scoped else (*ATTRIBUTES, *SIGNALS)
+        body += _if_any(asked, [_answer(_NOTIFY) if gate else _fail(errno.EPERM)])
+        if not scoped:
+            body += _if_any(("fcntl",), _unless(1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)))
         # of another process of the same user too: a CPU limit of 0 would kill the runner
         itself = [_argument(0), (_EQUAL, 0, 1, 0), _answer(_ALLOW), _fail(errno.EPERM)]
         body += _if_any(
