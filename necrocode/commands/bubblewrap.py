@@ -8,11 +8,13 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 from necrocode.commands import seccomp
 from necrocode.commands.environment import search_path
+from necrocode.commands.processes import PR_SET_NO_NEW_PRIVS, prctl
 from necrocode.commands.toolroots import SYSTEM_FOLDERS, credential_files, etc_paths, tool_roots
 from necrocode.states.ports import CommandSpec
 
@@ -33,33 +35,56 @@ def probe_bubblewrap() -> tuple[str | None, str]:
     executable = shutil.which("bwrap", path=search_path(os.environ))
     if executable is None:
         return None, "bubblewrap (the command bwrap) is not installed"
-    program = seccomp.confining(namespaces=True, network=False)
+    try:
+        done = _unprivileged(lambda: _tried(executable))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"{executable} cannot be run: {error}"
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+        return None, f"{executable} does not work here: {words[:500]}"
+    limited = "" if seccomp.gate_known() else ", but on Linux before 5.5 without a limit of processes"
+    return executable, f"{executable} works{limited}"
+
+
+def _tried(executable: str) -> subprocess.CompletedProcess[bytes]:
     with tempfile.TemporaryFile() as calls:
-        calls.write(program)
+        calls.write(seccomp.confining(namespaces=True, network=False))
         calls.seek(0)
         argv = [
             executable,
             *("--seccomp", str(calls.fileno())),
             *_namespaces(network=False),
-            *_system(),
+            *_system(executable),
             *("--clearenv", "--remount-ro", "/", "--", "/bin/sh", "-c", ":"),
         ]
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PROBE_SECONDS,
-                check=False,
-                env={},
-                pass_fds=[calls.fileno()],
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return None, f"{executable} cannot be run: {error}"
-    if done.returncode != 0:
-        words = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-        return None, f"{executable} does not work here: {words[:500]}"
-    return executable, f"{executable} works"
+        return subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+            env={},
+            pass_fds=[calls.fileno()],
+        )
+
+
+def _unprivileged(attempt: Callable[[], subprocess.CompletedProcess[bytes]]) -> subprocess.CompletedProcess[bytes]:
+    """Run ``attempt`` as commands run: with no_new_privs, under which a set-user-ID bubblewrap is none."""
+
+    def limited() -> subprocess.CompletedProcess[bytes]:
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+        return attempt()
+
+    # what a thread gives up, only it has given up
+    with ThreadPoolExecutor(1, "necrocode-sandbox") as pool:
+        return pool.submit(limited).result()
+
+
+@lru_cache(maxsize=1)
+def _takes_sizes(executable: str) -> bool:
+    """Whether its folders in memory can be given a size (bubblewrap 0.5)."""
+    done = subprocess.run([executable, "--help"], capture_output=True, timeout=_PROBE_SECONDS, check=False, env={})
+    return b"--size" in done.stdout + done.stderr
 
 
 class Bubblewrap:
@@ -87,7 +112,7 @@ class Bubblewrap:
         usable = real_home.is_absolute() and not _is_system_path(real_home)
         #: HOME inside: where it is outside, so that tools with its path in them work; empty but for the tools' folders.
         self.home = str(real_home) if usable else _SPARE_HOME
-        self._system = [*_system(), *_memory(self.home)]
+        self._system = [*_system(executable), *_memory(executable, self.home)]
         roots = tool_roots(source, real_home, hidden)
         for root in roots:
             self._system += ["--ro-bind-try", str(root), str(root)]
@@ -126,7 +151,7 @@ def _namespaces(*, network: bool) -> list[str]:
     return [*options, "--new-session", "--die-with-parent", "--cap-drop", "ALL"]
 
 
-def _system() -> list[str]:
+def _system(executable: str) -> list[str]:
     """The system's folders, read-only, and fresh /proc, /dev and /tmp."""
     options: list[str] = []
     for name in SYSTEM_FOLDERS:
@@ -137,15 +162,18 @@ def _system() -> list[str]:
             options += ["--ro-bind", name, name]
     for name in etc_paths():
         options += _read_only(name)
-    options += ["--proc", "/proc", "--dev", "/dev", *_memory("/tmp"), *_memory("/var/tmp"), "--dir", "/run"]
+    options += ["--proc", "/proc", "--dev", "/dev", *_memory(executable, "/tmp")]
+    options += [*_memory(executable, "/var/tmp"), "--dir", "/run"]
     if os.geteuid() == 0:
         # root without any capability still owns /proc/sys: kernel.core_pattern runs a program as root outside
         options += ["--remount-ro", "/proc"]
     return options
 
 
-def _memory(name: str) -> list[str]:
+def _memory(executable: str, name: str) -> list[str]:
     """A folder in memory, of a size that leaves the machine some."""
+    if not _takes_sizes(executable):
+        return ["--tmpfs", name]
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return ["--size", str(total // _SHARE_OF_MEMORY), "--tmpfs", name]
 

@@ -13,13 +13,13 @@ import resource
 import struct
 
 from necrocode.commands import landlock, seccomp
-from necrocode.commands.processes import prctl
+from necrocode.commands.processes import PR_SET_NO_NEW_PRIVS, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
     from typing import Any
 
-_PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 28, 38, 47
+_PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT = 24, 28, 47
 _CLEAR_ALL = 4
 _NO_ROOT_LOCKED = 0b11
 _CAPABILITY_VERSION = 0x20080522
@@ -59,11 +59,12 @@ def confine(request: dict[str, Any], gate_writer: int) -> None:
     sandbox = request["sandbox"]
     if sandbox == "none":
         return
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
     if sandbox == "bubblewrap":
         if request["network"]:
             landlock.scope()  # abstract Unix sockets belong to the network, which it shares then
-        _gated(seccomp.forking(), b"", gate_writer)
+        if seccomp.gate_known():
+            _gated(seccomp.forking(), b"", gate_writer)
         return
     drop_capabilities()
     network, scoped = request["network"], request["scoped"]

@@ -11,12 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from necrocode.commands import landlock, seccomp
-from necrocode.commands.processes import prctl
+from necrocode.commands.processes import PR_SET_NO_NEW_PRIVS, prctl
 from necrocode.commands.toolroots import SYSTEM_FOLDERS, credential_files, etc_paths, tool_roots
 from necrocode.states.ports import CommandSpec
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_PR_SET_NO_NEW_PRIVS = 38
 _PROBE_SECONDS = 10.0
 
 
@@ -31,7 +30,7 @@ def probe_landlock() -> tuple[bool, str]:
 
     def attempt() -> None:
         try:
-            prctl(_PR_SET_NO_NEW_PRIVS, 1)
+            prctl(PR_SET_NO_NEW_PRIVS, 1)
             landlock.restrict(_system(), network=False)
             seccomp.install(seccomp.confining(namespaces=False, network=False))
             problem[0] = _what_it_lets_pass()

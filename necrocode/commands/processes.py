@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # typing costs a tenth of the start-up
 KILL_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -198,6 +198,12 @@ def machine_known() -> bool:
     return os.uname().machine in _MACHINES and ctypes.sizeof(ctypes.c_void_p) == 8
 
 
+def gate_known() -> bool:
+    """Whether this kernel lets a keeper answer for it and then go on with the call (Linux 5.5)."""
+    major, minor, *_ = os.uname().release.split(".")
+    return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (5, 5)
+
+
 def confining(
     *, namespaces: bool, network: bool, gate: bool = False, cpus_fixed: bool = False, scoped: bool = True
 ) -> bytes:

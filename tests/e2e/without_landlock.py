@@ -7,9 +7,7 @@ import os
 import sys
 
 from necrocode.commands import seccomp
-from necrocode.commands.processes import prctl
-
-PR_SET_NO_NEW_PRIVS = 38
+from necrocode.commands.processes import PR_SET_NO_NEW_PRIVS, prctl
 
 if __name__ == "__main__":
     prctl(PR_SET_NO_NEW_PRIVS, 1)

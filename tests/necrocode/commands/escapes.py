@@ -6,6 +6,7 @@ for the runner's own git in ``tests/e2e/test_hostile_model.py``.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import secrets
@@ -13,11 +14,14 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 from necrocode.commands.processes import machine
 from necrocode.demo.stage import git
@@ -102,20 +106,29 @@ def _setuid(scene: Scene) -> bool:
     return bool(made.stat().st_mode & 0o6000) or scene.hostile("set_id")
 
 
+@lru_cache(maxsize=1)
+def _repository() -> Path:
+    """A repository with a submodule ``sub``."""
+    keep = tempfile.TemporaryDirectory(prefix="necrocode-escapes-")
+    atexit.register(keep.cleanup)
+    part, whole = Path(keep.name, "part"), Path(keep.name, "whole")
+    for folder in (part, whole):
+        folder.mkdir()
+        git(folder, "init", "--quiet")
+        (folder / "file").write_text("a\n")
+        if folder == whole:
+            git(whole, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "sub")
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--no-gpg-sign", "-m", "first")
+    return whole
+
+
 def _git(plant: str) -> Callable[[Scene], bool]:
     """Plant something in the slot's repository, then look whether the user's own git runs it."""
 
     def escapes(scene: Scene) -> bool:
         mark, slot = scene.root / "it-ran", scene.slot
-        part = scene.root / "part"
-        for folder in (part, slot):
-            folder.mkdir(exist_ok=True)
-            git(folder, "init", "--quiet")
-            (folder / "file").write_text("a\n")
-            if folder == slot:
-                git(slot, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "sub")
-            git(folder, "add", "--all")
-            git(folder, "commit", "--quiet", "--no-gpg-sign", "-m", "first")
+        shutil.copytree(_repository(), slot, symlinks=True, dirs_exist_ok=True)
         evil = f"#!/bin/sh\ntouch {shlex.quote(str(mark))}\ncat\n"
         # whoever confines the command may hide the tools' configuration
         who = "export GIT_CONFIG_NOSYSTEM=1; git() { command git -c safe.directory='*' \"$@\"; }; "
