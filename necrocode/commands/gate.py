@@ -41,6 +41,10 @@ COUNT_SECONDS = 0.02
 """How often, at most, a command at its limit is counted again."""
 
 
+LET_IN_SECONDS = 0.004
+"""How long it may take, on a busy machine, until a process that was let in can be counted."""
+
+
 class Gate:
     """Answers what the filter's ``descriptor`` asks about the processes below this one.
 
@@ -91,7 +95,7 @@ class Gate:
             if now < self._counted + COUNT_SECONDS:
                 return errno.EAGAIN
             # and what was let in just now may not be there yet
-            while self._let_in and self._let_in[0] < now - COUNT_SECONDS:
+            while self._let_in and self._let_in[0] < now - LET_IN_SECONDS:
                 self._let_in.popleft()
             self._tasks, self._counted = tasks_below(os.getpid()) + len(self._let_in), now
             if self._tasks >= self._max_tasks:

@@ -186,7 +186,8 @@ def _fork_bomb(scene: Scene) -> bool:
         over.set()
         watcher.join()
     assert most > 10, "it did not go off"
-    return most > LIMITS.processes or bool(processes_called(name))
+    # on a busy machine one or the other is let in that could not be counted yet
+    return most > LIMITS.processes + 8 or bool(processes_called(name))
 
 
 # -- the network --
