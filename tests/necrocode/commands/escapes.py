@@ -147,7 +147,7 @@ def _git(plant: str) -> Callable[[Scene], bool]:
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     check=False,
-                    timeout=2,
+                    timeout=1,
                 )
         return mark.exists()
 
