@@ -96,6 +96,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Retries = Annotated[int, Field(ge=0, le=100)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Sandbox: TypeAlias = Literal["auto", "bubblewrap", "landlock", "required", "off"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 
@@ -210,14 +211,23 @@ class RunnerConfig(BaseSettings):
     on_dirty_folder: Annotated[Literal["refuse", "save"], BeforeValidator(_lower)] = "refuse"
 
     # --- commands
-    #: ``auto``: bubblewrap where it works, else none with a warning; ``required``; ``off``.
-    sandbox: Annotated[Literal["auto", "required", "off"], BeforeValidator(_lower)] = "auto"
+    #: ``auto``: bubblewrap where it works, else Landlock with seccomp, else none with a warning; ``required``: one of
+    #: them or exit 3; ``bubblewrap`` or ``landlock``: that one or exit 3; ``off``.
+    sandbox: Annotated[Sandbox, BeforeValidator(_lower)] = "auto"
     #: Whether commands may use the network.
     network: bool = False
     command_timeout_seconds: Seconds = 600
     max_output_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 65_536
+    #: Address space of each process of a command.
     max_memory_mb: Count | None = None
+    #: 100 is one CPU; rounded up to whole ones.
     max_cpu_percent: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    #: Processes and threads that a command in a sandbox may have at once.
+    max_processes: Annotated[int, Field(ge=16, le=1_000_000)] = 2048
+    #: Of each file that a command writes.
+    max_file_size_mb: Count = 4096
+    #: What may vanish of the disk's free space while a command runs, whoever takes it, before the command is killed.
+    max_disk_mb: Count = 20_480
 
     # --- tests
     #: Whether a task that names neither test commands nor a playbook is tested by what the repository looks like.

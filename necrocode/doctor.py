@@ -57,11 +57,16 @@ def _machine(runner: Runner) -> Iterator[Finding]:
         yield Finding("git", version.removeprefix("git version "))
     report = runner.sandbox_report()
     confined = report.kind != "none"
+    way_out = {
+        "bubblewrap": "",
+        "landlock": "" if runner.config.sandbox == "landlock" else "bubblewrap is the better one: see the README",
+        "none": "install bubblewrap: without a sandbox, commands run with your rights",
+    }[report.kind]
     yield Finding(
         "sandbox",
         f"{report.kind}: {report.why}",
-        fine=confined or runner.config.sandbox != "required",
-        way_out="" if confined else "install bubblewrap: without it, commands run with your rights",
+        fine=confined or runner.config.sandbox in ("auto", "off"),
+        way_out=way_out,
     )
     key = runner.credentials.llm_api_key
     variable = runner.config.llm_api_key_env_var

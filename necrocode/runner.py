@@ -39,10 +39,6 @@ if TYPE_CHECKING:
     from necrocode.states.ports import RepoPool, SlotAllocation
 
 
-NOT_USED = ("max_memory_mb", "max_cpu_percent")
-"""Settings that are accepted and do nothing yet: to be silent about that would be a lie."""
-
-
 @dataclass(frozen=True, slots=True)
 class Orphan:
     """A run that nobody drives although it has not ended."""
@@ -64,11 +60,8 @@ class Runner:
         self.loaded = loaded
         self._environ = os.environ if environ is None else environ
         self.credentials, warnings = load_credentials(loaded.config, self._environ)
-        unused = [
-            f"{field} is set, but this release does not use it yet" for field in NOT_USED if field in loaded.sources
-        ]
         #: What the user should be told.
-        self.warnings = (*warnings, *unused)
+        self.warnings = tuple(warnings)
         self.home = Home(loaded.config.home).make()
         self.journal = Journal(
             self.home.journal,

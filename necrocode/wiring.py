@@ -141,6 +141,7 @@ def commands_of(
     home: Home, config: RunnerConfig, credentials: LoadedCredentials, fence: Callable[[], None] = lambda: None
 ) -> SupervisedCommands:
     """The command runner of this home."""
+    from necrocode.commands.limits import CommandLimits
     from necrocode.commands.runner import SupervisedCommands
     from necrocode.git.layout import readable_for
 
@@ -150,6 +151,13 @@ def commands_of(
         mask=credentials.mask,
         secret_names=credentials.secret_names,
         read_only_paths=readable_for,
+        limits=CommandLimits(
+            memory_mb=config.max_memory_mb,
+            file_size_mb=config.max_file_size_mb,
+            processes=config.max_processes,
+            disk_mb=config.max_disk_mb,
+            cpu_percent=config.max_cpu_percent,
+        ),
         fence=fence,
     )
 

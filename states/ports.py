@@ -266,7 +266,7 @@ class CommandResult:
     #: Bytes of output that were left out.
     omitted_bytes: int
     duration: timedelta
-    #: How it was confined: ``bubblewrap`` or ``none``.
+    #: How it was confined: ``bubblewrap``, ``landlock`` or ``none``.
     sandbox: str
 
 

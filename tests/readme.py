@@ -8,6 +8,7 @@ from pathlib import Path
 from necrocode.engine.diagram import markdown, mermaid
 from necrocode.states.lifecycle import LIFECYCLE
 from tests.crash import report
+from tests.necrocode.commands import escapes
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -17,6 +18,7 @@ def generated(text: str) -> str:
     parts = {
         "lifecycle table": markdown(LIFECYCLE),
         "crash campaign": report.markdown(report.Report.read(report.KEPT)),
+        "plain mode": escapes.markdown(),
         "lifecycle diagram": f"```mermaid\n{mermaid(LIFECYCLE)}```\n",
     }
     for name, content in parts.items():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from necrocode.states.task import TaskContext
     from necrocode.task_file import LoadedTask
 
+SANDBOXES = ("auto", "bubblewrap", "landlock", "required", "off")
+
 
 @click.command("run")
 @click.argument("tasks", nargs=-1, metavar="[TASK…]")
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "--llm-model", "llm_model", help="The model to ask.")
 @click.option("--endpoint", "--llm-endpoint", "llm_endpoint", help="An OpenAI-compatible endpoint, up to /v1.")
-@click.option("--sandbox", type=click.Choice(["auto", "required", "off"]), help="How commands are confined.")
+@click.option("--sandbox", type=click.Choice(SANDBOXES), help="How commands are confined.")
 @click.option("--network/--no-network", default=None, help="Whether commands may use the network.")
 @click.option("--force", is_flag=True, help="Drive a run that was parked as poison.")
 @click.option("--take-over", is_flag=True, help="Take the run from a process that gives no sign of life for its lease.")

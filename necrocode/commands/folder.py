@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,15 +87,15 @@ class CommandFolder:
 
     # -- before the start --
 
-    def write_request(self, request: Mapping[str, Any], *, home: bool = False) -> None:
-        """What the keeper is to run, and an empty ``home`` for it if one is wanted; nothing if the folder is there.
+    def write_request(self, request: Mapping[str, Any], *, folders: Sequence[str] = ()) -> None:
+        """What the keeper is to run, and empty ``folders`` for it; nothing if the folder is there.
 
         Raises :class:`Superseded` if whoever drives the run now has cleared it away meanwhile.
         """
 
         def fill(draft: Path) -> None:
-            if home:
-                (draft / "home").mkdir(mode=0o700)
+            for name in folders:
+                (draft / name).mkdir(mode=0o700)
             descriptor = os.open(draft / "request.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump({"version": VERSION, **request}, file)

@@ -21,7 +21,12 @@ import signal
 import time
 from contextlib import ExitStack, suppress
 
+from necrocode.commands import seccomp
+from necrocode.commands.budget import DiskBudget
+from necrocode.commands.confine import confine, gate_channel, receive_gate
 from necrocode.commands.files import VERSION, Capture, Reserved, take_claim
+from necrocode.commands.gate import Gate
+from necrocode.commands.gitguard import GitGuard
 from necrocode.commands.processes import (
     KILL_SECONDS,
     PR_SET_CHILD_SUBREAPER,
@@ -40,8 +45,8 @@ if TYPE_CHECKING:  # typing costs a tenth of the start-up
     from types import FrameType
     from typing import Any, NoReturn
 
-#: How often a keeper looks for a ``stop`` file.
-TICK_SECONDS = 1.0
+#: How often a keeper looks for a ``stop`` file, and at the disk.
+TICK_SECONDS = 0.25
 PIPE_BYTES = 1 << 18
 RESULT_BYTES = 4096
 STARTED_BYTES = 64
@@ -65,6 +70,9 @@ class Keeper:
         self._capture = Capture(output.descriptor, int(request["max_output_bytes"]))
         self._output = -1
         self._bwrap_status = -1
+        self._gate: Gate | None = None
+        self._disk = DiskBudget(request["disk"])
+        self._guard = GitGuard(request["git_guard"], folder)
         self._wake = WakePipe(
             {
                 signal.SIGCHLD: only_wake,
@@ -80,15 +88,19 @@ class Keeper:
         began = time.monotonic()
         status = "not_started"
         try:
+            self._guard.keep()
             problem = self._start()
             if problem is None:
                 status = self._watch(began + float(self._request["timeout"]))
         finally:
             ended = time.monotonic()
             self._kill_tree()
+            self._guard.put_back()
         if problem is None:
             self._drain_rest()
-            if status == "exited" and self._bwrap_status >= 0 and not self._really_ran():
+            if self._disk.spent:
+                self._code, problem = 128 + signal.SIGKILL, self._disk.words
+            elif status == "exited" and self._bwrap_status >= 0 and not self._really_ran():
                 # a signal: somebody killed bubblewrap itself, perhaps long after the command began
                 status = "interrupted" if self._by_signal else "not_started"
                 problem = "bubblewrap was killed" if self._by_signal else "bubblewrap could not set the sandbox up"
@@ -121,23 +133,32 @@ class Keeper:
             os.write(options, b"".join(os.fsencode(option) + b"\0" for option in self._request["bwrap_options"]))
             os.lseek(options, 0, os.SEEK_SET)
             self._bwrap_status, status_writer = os.pipe2(os.O_CLOEXEC)
-            passed = [options, status_writer]
-            argv = [argv[0], "--args", str(options), "--json-status-fd", str(status_writer), "--", *argv[1:]]
+            calls = os.memfd_create("bwrap-seccomp")
+            os.write(calls, seccomp.confining(namespaces=True, network=self._request["network"]))
+            os.lseek(calls, 0, os.SEEK_SET)
+            passed = [options, status_writer, calls]
+            own = ["--args", str(options), "--json-status-fd", str(status_writer), "--seccomp", str(calls)]
+            argv = [argv[0], *own, "--", *argv[1:]]
         self._output, output_writer = os.pipe2(os.O_CLOEXEC)
         # over the user's limit for pipes the default size is only slower
         with suppress(OSError):
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(self._output, False)
         problem_reader, problem_writer = os.pipe2(os.O_CLOEXEC)
+        gate_reader, gate_writer = gate_channel()
         keeper = os.getpid()
         self._child = os.fork()
         if self._child == 0:
-            _become(argv, self._request, keeper, output_writer, problem_writer, passed)
-        for descriptor in (output_writer, problem_writer, *passed):
+            _become(argv, self._request, keeper, output_writer, problem_writer, gate_writer, passed)
+        for descriptor in (output_writer, problem_writer, gate_writer, *passed):
             os.close(descriptor)
         self._started.write(f"{self._child} {process_start(self._child)}".encode())
         with open(problem_reader, "rb") as file:
             problem = file.read().decode("utf-8", "replace")
+        gate = receive_gate(gate_reader)
+        if gate >= 0:
+            places = self._request["landlock_places"]
+            self._gate = Gate(gate, max_tasks=int(self._request["limits"]["tasks"]), places=places)
         if not problem:
             return None
         os.waitpid(self._child, 0)
@@ -148,6 +169,10 @@ class Keeper:
         poller = select.poll()
         poller.register(self._output, select.POLLIN)
         poller.register(self._wake.descriptor, select.POLLIN)
+        gate = -1
+        if self._gate is not None:
+            gate = self._gate.descriptor
+            poller.register(gate, select.POLLIN)
         stop_file = f"{self._folder}/stop"
         next_tick = time.monotonic() + TICK_SECONDS
         while True:
@@ -156,13 +181,20 @@ class Keeper:
                 next_tick = now + TICK_SECONDS
                 if os.path.exists(stop_file):
                     return "stopped"
+                if self._disk.exceeded():
+                    return "exited"
             if self._asked is not None:
                 return self._asked
             if now >= deadline:
                 return "timeout"
-            for descriptor, _ in poller.poll(max(0.0, min(deadline, next_tick) - now) * 1000 + 1):
+            for descriptor, event in poller.poll(max(0.0, min(deadline, next_tick) - now) * 1000 + 1):
                 if descriptor == self._wake.descriptor:
                     self._wake.clear()
+                elif self._gate is not None and descriptor == gate:
+                    if event & select.POLLIN:
+                        self._gate.answer()
+                    else:
+                        poller.unregister(descriptor)  # nobody is left to ask
                 elif not self._drain():
                     poller.unregister(descriptor)
             # not only after a wake-up: the signal may have come before the first poll
@@ -225,7 +257,7 @@ class Keeper:
 
 
 def _become(
-    argv: list[str], request: dict[str, Any], keeper: int, output: int, problem: int, passed: list[int]
+    argv: list[str], request: dict[str, Any], keeper: int, output: int, problem: int, gate: int, passed: list[int]
 ) -> NoReturn:
     """In the forked child: turn into the command, or report why not on ``problem`` and exit."""
     try:
@@ -242,6 +274,7 @@ def _become(
             os.set_inheritable(descriptor, True)
         if request["cwd"] is not None:
             os.chdir(request["cwd"])
+        confine(request, gate)
         os.execve(argv[0], argv, request["env"])
     except BaseException as error:  # noqa: BLE001 - nothing may leave a forked child
         os.write(problem, str(error).encode("utf-8", "replace")[:4096])

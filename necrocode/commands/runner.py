@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from necrocode.commands.environment import clean_environment, marks
 from necrocode.commands.folder import (
     CommandFolder,
     Ending,
@@ -20,21 +17,26 @@ from necrocode.commands.folder import (
     clear_litter,
     runs_with_commands,
 )
+from necrocode.commands.gitguard import KEPT_FILE, put_back
 from necrocode.commands.leftovers import commands_with_processes, kill_command
+from necrocode.commands.limits import CommandLimits
 from necrocode.commands.link import SupervisorLink
 from necrocode.commands.output import present
-from necrocode.commands.sandbox import LOOPBACK_HOSTS, Bubblewrap, SandboxReport, probe, shell
+from necrocode.commands.request import HOME, TEMPORARY, Requests
+from necrocode.commands.sandbox import SandboxMode, SandboxReport, probe
 from necrocode.disk import disk_trouble, file_errors
 from necrocode.engine.errors import EnvironmentFault, Superseded
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult, CommandSpec
 
-SandboxMode = Literal["auto", "require", "off"]
 #: How soon a wait notices that it should end.
 TICK = timedelta(milliseconds=40)
 #: How often a wait looks on the disk, should word from the supervisor have been lost.
 _TICKS_PER_LOOK = 25
 _STARTS = 3
+
+_FOLDERS = {"bubblewrap": (), "landlock": (HOME, TEMPORARY), "none": (HOME,)}
+"""By sandbox: the folders of its own that a command is given."""
 
 Status = Literal["exited", "timeout", "stopped", "interrupted", "not_started"]
 
@@ -43,8 +45,9 @@ class SupervisedCommands:
     """The port :class:`~necrocode.states.ports.CommandRunner` over real processes.
 
     ``commands_dir`` (made if missing, mode 0700) holds a folder per command until it is forgotten; any later runner
-    finds running commands there. ``sandbox``: ``auto`` confines where bubblewrap works, ``require`` refuses to run
-    where it does not, ``off`` never confines. ``mask`` hides loaded credentials in output and decides which
+    finds running commands there. ``sandbox``: ``auto`` confines where a sandbox works, ``require`` refuses to run
+    where none does, ``bubblewrap`` and ``landlock`` where that one doesn't, ``off`` never confines. ``limits`` hold in
+    any case, that of processes in a sandbox. ``mask`` hides loaded credentials in output and decides which
     environment variables hold one; ``secret_names`` are variables that are never passed on. ``hidden`` is what no
     tool may uncover in the sandbox (default: the parent of ``commands_dir``, necrocode's home), ``read_only_paths``
     gives what a slot needs readable besides itself, such as the object cache that its alternates name.
@@ -63,6 +66,7 @@ class SupervisedCommands:
         secret_names: Collection[str] = (),
         hidden: Sequence[Path] | None = None,
         read_only_paths: Callable[[Path], Sequence[Path]] = lambda _slot: (),
+        limits: CommandLimits = CommandLimits(),  # noqa: B008 - frozen
         patience: timedelta = timedelta(seconds=15),
         fence: Callable[[], None] = lambda: None,
     ) -> None:
@@ -71,9 +75,15 @@ class SupervisedCommands:
         self._scope = hashlib.sha256(os.fsencode(os.path.realpath(self._dir))).hexdigest()[:16]
         self._mode = sandbox
         self._mask = mask
-        self._secret_names = frozenset(secret_names)
-        self._hidden = [self._dir.parent] if hidden is None else list(hidden)
-        self._read_only_paths = read_only_paths
+        self._requests = Requests(
+            self._dir,
+            self._scope,
+            limits=limits,
+            mask=mask,
+            secret_names=frozenset(secret_names),
+            hidden=[self._dir.parent] if hidden is None else list(hidden),
+            read_only_paths=read_only_paths,
+        )
         self._patience = patience
         self._fence = fence
         self._link = SupervisorLink(self._dir)
@@ -83,14 +93,11 @@ class SupervisedCommands:
     def warm(self) -> None:
         """Do ahead what the first command would wait for: start the supervisor, try the sandbox."""
         self._link.start()
-        if self._mode != "off" and probe().kind == "bubblewrap":
-            _ = self._bubblewrap
+        self._requests.warm(self.sandbox_report())
 
     def sandbox_report(self) -> SandboxReport:
-        """How commands will be confined; the first call tries bubblewrap. At kind ``none`` the caller warns loudly."""
-        if self._mode == "off":
-            return SandboxReport("none", "the sandbox is switched off")
-        return probe()
+        """How commands will be confined; the first call tries it. At kind ``none`` the caller warns loudly."""
+        return probe(self._mode)
 
     def supervisor_pid(self) -> int | None:
         """The process that commands are run by now, if one was started."""
@@ -121,12 +128,12 @@ class SupervisedCommands:
         with self._explained():
             if folder.claim() is None:
                 self._fence()
-                request = self._request(spec, folder)
+                request = self._requests.of(spec, folder, self._sandbox())
                 if isinstance(request, str):
                     # nobody may take it up later either
                     folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id)
                     return self._result("not_started", problem=request)
-                folder.write_request(request, home=request["sandbox"] == "none")
+                folder.write_request(request, folders=_FOLDERS[request["sandbox"]])
                 self._start(folder, spec, stop)
             return self._settle(folder, spec, stop, if_never_started="stopped")
 
@@ -194,79 +201,16 @@ class SupervisedCommands:
 
     # -- starting --
 
-    @cached_property
-    def _bubblewrap(self) -> Bubblewrap:
-        executable = probe().executable
-        assert executable is not None
-        return Bubblewrap(
-            executable,
-            source=os.environ,
-            hidden=self._hidden,
-            read_only_paths=self._read_only_paths,
-            hosts_file=self._fixed_file(".hosts", LOOPBACK_HOSTS),
-            empty_file=self._fixed_file(".empty", ""),
-        )
-
-    def _fixed_file(self, name: str, content: str) -> Path:
-        """A file that always reads the same."""
-        path, wanted = self._dir / name, content.encode("ascii")
-        if not path.exists() or path.read_bytes() != wanted:
-            # In its place: whoever else writes it now writes the same bytes, and a death leaves no draft.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(wanted)
-                file.truncate()
-        return path
-
-    def _request(self, spec: CommandSpec, folder: CommandFolder) -> dict[str, Any] | str:
-        """What the keeper is to do; a sentence if it can't be done."""
+    def _sandbox(self) -> SandboxReport:
         report = self.sandbox_report()
-        if report.kind == "none" and self._mode == "require":
+        if report.kind == "none" and self._mode not in ("auto", "off"):
+            wanted = "a sandbox" if self._mode == "require" else self._mode
             raise EnvironmentFault(
-                f"a sandbox is required and there is none: {report.why}."
+                f"{wanted} is required and there is none: {report.why}."
                 " Install bubblewrap, or set sandbox to auto or off",
                 stop_reason="sandbox_missing",
             )
-        slot = Path(os.path.realpath(spec.slot_path))
-        cwd = Path(os.path.realpath(slot / spec.cwd))
-        if not slot.is_dir():
-            return f"the workspace {spec.slot_path} is not there"
-        if not cwd.is_relative_to(slot):
-            return f"the working directory {spec.cwd} is not inside the workspace"
-        if not cwd.is_dir():
-            return f"there is no directory {spec.cwd} in the workspace"
-        if "\0" in spec.command:
-            return "the command holds a NUL character"
-        confined = report.kind == "bubblewrap"
-        bash = shell(os.environ)
-        home = self._bubblewrap.home if confined else str(folder.path / "home")
-        environment = clean_environment(
-            spec,
-            source=os.environ,
-            home=home,
-            temporary="/tmp" if confined else tempfile.gettempdir(),
-            shell=bash,
-            scope=self._scope,
-            secret_names=self._secret_names,
-            mask=self._mask,
-        )
-        request: dict[str, Any] = {
-            "command_id": spec.command_id,
-            "run_id": spec.run_id,
-            "timeout": spec.timeout.total_seconds(),
-            "max_output_bytes": spec.max_output_bytes,
-            "sandbox": report.kind,
-        }
-        argv = [bash, "-c", spec.command]
-        if not confined:
-            return request | {"argv": argv, "env": environment, "cwd": str(cwd)}
-        # bubblewrap runs outside of what it confines: the command's environment (LD_PRELOAD, say) is not for it
-        return request | {
-            "argv": [self._bubblewrap.executable, *argv],
-            "bwrap_options": self._bubblewrap.options(spec, environment),
-            "env": marks(spec.command_id, spec.run_id, self._scope),
-            "cwd": "/",
-        }
+        return report
 
     def _start(self, folder: CommandFolder, spec: CommandSpec, stop: StopToken) -> None:
         """Hand the command to a supervisor; returns when it ended, its end is asked for, or the disk knows more."""
@@ -348,6 +292,7 @@ class SupervisedCommands:
 
     def _lost(self, folder: CommandFolder, spec: CommandSpec, status: Status) -> CommandResult:
         folder.kill_leftovers(spec.command_id)
+        put_back(str(folder.path / KEPT_FILE))
         return self._result(status, head=folder.partial_output())
 
     def _ended(self, ending: Ending) -> CommandResult:

@@ -1,216 +1,59 @@
-"""The sandbox: bubblewrap, found out by running it, and the options that confine one command."""
+"""Which sandbox commands get: the best one that works here, found out by using it."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
+from necrocode.commands import seccomp
+from necrocode.commands.bubblewrap import probe_bubblewrap
 from necrocode.commands.environment import DEFAULT_PATH, search_path
-from necrocode.commands.toolroots import SYSTEM_FOLDERS, credential_files, tool_roots
-from necrocode.states.ports import CommandSpec
+from necrocode.commands.fallback import probe_landlock
 
-HOSTNAME = "necrocode"
-#: What a sandbox without network reads as /etc/hosts.
-LOOPBACK_HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback\n"
-#: Where the home is in the sandbox when the real one's path can't be used.
-_SPARE_HOME = "/tmp/home"
-
-#: The pieces of /etc that programs need; no private keys (/etc/ssl/private), no /etc/shadow.
-_ETC = (
-    "alternatives",
-    "bash.bashrc",
-    "ca-certificates",
-    "ca-certificates.conf",
-    "crypto-policies",
-    "debian_version",
-    "default/locale",
-    "fonts",
-    "gai.conf",
-    "group",
-    "host.conf",
-    "inputrc",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "locale.alias",
-    "locale.conf",
-    "localtime",
-    "lsb-release",
-    "magic",
-    "mime.types",
-    "nsswitch.conf",
-    "os-release",
-    "passwd",
-    "perl",
-    "pki/ca-trust",
-    "pki/java",
-    "pki/tls/cert.pem",
-    "pki/tls/certs",
-    "pki/tls/openssl.cnf",
-    "profile",
-    "protocols",
-    "redhat-release",
-    "services",
-    "shells",
-    "ssl/cert.pem",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "terminfo",
-    "timezone",
-)
-_PROBE_SECONDS = 10.0
+SandboxMode = Literal["auto", "require", "bubblewrap", "landlock", "off"]
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxReport:
     """How commands will be confined, and why so."""
 
-    kind: Literal["bubblewrap", "none"]
-    #: One sentence for a person.
+    kind: Literal["bubblewrap", "landlock", "none"]
+    #: One sentence for a person; it says what a better sandbox is missing.
     why: str
-    #: Path of bubblewrap, where it works.
+    #: Path of bubblewrap, where that is used.
     executable: str | None = None
 
 
-@lru_cache(maxsize=1)
-def probe() -> SandboxReport:
-    """Run bubblewrap once, really, with all that a command gets; remembered for the life of the process."""
+def probe(mode: SandboxMode = "auto") -> SandboxReport:
+    """The best sandbox that works and that ``mode`` allows: bubblewrap, else Landlock with seccomp.
+
+    Each is tried once, really, with all that a command gets; remembered for the life of the process.
+    """
+    if mode == "off":
+        return SandboxReport("none", "the sandbox is switched off")
     if sys.platform != "linux":
         return SandboxReport("none", f"the sandbox needs Linux, this is {sys.platform}")
-    executable = shutil.which("bwrap", path=search_path(os.environ))
-    if executable is None:
-        return SandboxReport("none", "bubblewrap (the command bwrap) is not installed")
-    argv = [
-        executable,
-        *_namespaces(network=False),
-        *_system(),
-        "--clearenv",
-        "--remount-ro",
-        "/",
-        "--",
-        "/bin/sh",
-        "-c",
-        ":",
-    ]
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS, check=False, env={}
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return SandboxReport("none", f"{executable} cannot be run: {error}")
-    if done.returncode != 0:
-        words = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-        return SandboxReport("none", f"{executable} does not work here: {words[:500]}")
-    return SandboxReport("bubblewrap", f"{executable} works", executable)
+    if not seccomp.machine_known():
+        return SandboxReport("none", f"the sandbox needs x86_64 or aarch64, this is {os.uname().machine}")
+    missing = "bubblewrap is not wanted"
+    if mode != "landlock":
+        executable, missing = probe_bubblewrap()
+        if executable is not None:
+            return SandboxReport("bubblewrap", missing, executable)
+        if mode == "bubblewrap":
+            return SandboxReport("none", missing)
+    works, why = probe_landlock()
+    return SandboxReport("landlock", f"{why}; {missing}") if works else SandboxReport("none", f"{missing}; {why}")
 
 
-class Bubblewrap:
-    """Builds bubblewrap's options for commands.
-
-    ``source`` is the runner's environment, ``hidden`` what no tool may uncover (necrocode's home), ``read_only_paths``
-    gives what a slot needs readable besides itself, ``hosts_file`` is read as /etc/hosts where there is no network,
-    ``empty_file`` in the place of tools' logins.
-    """
-
-    def __init__(
-        self,
-        executable: str,
-        *,
-        source: Mapping[str, str],
-        hidden: Sequence[Path],
-        read_only_paths: Callable[[Path], Sequence[Path]],
-        hosts_file: Path,
-        empty_file: Path,
-    ) -> None:
-        self.executable = executable
-        self._read_only_paths = read_only_paths
-        self._hosts_file = hosts_file
-        real_home = Path(os.path.normpath(source.get("HOME") or Path("~").expanduser()))
-        usable = real_home.is_absolute() and not _is_system_path(real_home)
-        #: HOME inside: where it is outside, so that tools with its path in them work; empty but for the tools' folders.
-        self.home = str(real_home) if usable else _SPARE_HOME
-        self._system = [*_system(), "--tmpfs", self.home]
-        roots = tool_roots(source, real_home, hidden)
-        for root in roots:
-            self._system += ["--ro-bind-try", str(root), str(root)]
-        for path in credential_files(roots):
-            self._system += ["--ro-bind", str(empty_file), str(path)]
-
-    def options(self, spec: CommandSpec, environment: Mapping[str, str]) -> list[str]:
-        """Everything between ``bwrap`` and ``--``."""
-        slot = Path(os.path.normpath(spec.slot_path))
-        real_slot = Path(os.path.realpath(slot))
-        options = [*_namespaces(network=spec.network), *self._system, *self._network(spec.network)]
-        for place in dict.fromkeys((slot, real_slot)):
-            options += ["--bind", str(real_slot), str(place)]
-            if _is_plain(real_slot / ".git"):
-                options += ["--ro-bind", str(real_slot / ".git"), str(place / ".git")]
-        for path in self._read_only_paths(slot):
-            real = os.path.realpath(path)
-            for name in dict.fromkeys((os.path.normpath(path), real)):
-                options += ["--ro-bind-try", real, name]
-        options += ["--remount-ro", "/", "--chdir", str(slot / spec.cwd), "--clearenv"]
-        for name, value in environment.items():
-            options += ["--setenv", name, value]
-        return options
-
-    def _network(self, network: bool) -> list[str]:
-        if not network:
-            return ["--hostname", HOSTNAME, "--ro-bind", str(self._hosts_file), "/etc/hosts"]
-        # often a link into /run, which isn't there
-        return ["--ro-bind-try", os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf", *_read_only("/etc/hosts")]
-
-
-def _namespaces(*, network: bool) -> list[str]:
-    options = ["--unshare-user-try", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    if not network:
-        options.append("--unshare-net")
-    return [*options, "--new-session", "--die-with-parent", "--cap-drop", "ALL"]
-
-
-def _system() -> list[str]:
-    """The system's folders, read-only, and fresh /proc, /dev and /tmp."""
-    options: list[str] = []
-    for name in SYSTEM_FOLDERS:
-        folder = Path(name)
-        if folder.is_symlink():
-            options += ["--symlink", str(folder.readlink()), name]
-        elif folder.is_dir():
-            options += ["--ro-bind", name, name]
-    names = [f"/etc/{name}" for name in _ETC] + [str(path) for path in sorted(Path("/etc").glob("java-*-openjdk"))]
-    for name in names:
-        options += _read_only(name)
-    options += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--dir", "/run"]
-    if os.geteuid() == 0:
-        # root without any capability still owns /proc/sys: kernel.core_pattern runs a program as root outside
-        options += ["--remount-ro", "/proc"]
-    return options
-
-
-def _read_only(name: str) -> list[str]:
-    return ["--ro-bind-try", name, name]
-
-
-def _is_plain(path: Path) -> bool:
-    """Whether it is a real folder or file: bubblewrap would follow a link that a model left in its place."""
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        return False
-    return stat.S_ISDIR(mode) or stat.S_ISREG(mode)
-
-
-def _is_system_path(path: Path) -> bool:
-    tops = (*SYSTEM_FOLDERS, "/etc", "/proc", "/sys", "/dev")
-    return str(path) in ("/", "/tmp", "/var/tmp") or any(path.is_relative_to(top) for top in tops)
+def forget_probes() -> None:
+    """Have the next :func:`probe` try anew."""
+    probe_bubblewrap.cache_clear()
+    probe_landlock.cache_clear()
 
 
 def shell(source: Mapping[str, str]) -> str:

@@ -11,6 +11,50 @@ from necrocode.commands.environment import TOOLCHAIN_VARIABLES, search_path
 #: Whole in every sandbox, so nothing below needs a place of its own.
 SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
+#: The pieces of /etc that programs need; no private keys (/etc/ssl/private), no /etc/shadow.
+ETC = (
+    "alternatives",
+    "bash.bashrc",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "default/locale",
+    "fonts",
+    "gai.conf",
+    "group",
+    "host.conf",
+    "inputrc",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "locale.conf",
+    "localtime",
+    "lsb-release",
+    "magic",
+    "mime.types",
+    "nsswitch.conf",
+    "os-release",
+    "passwd",
+    "perl",
+    "pki/ca-trust",
+    "pki/java",
+    "pki/tls/cert.pem",
+    "pki/tls/certs",
+    "pki/tls/openssl.cnf",
+    "profile",
+    "protocols",
+    "redhat-release",
+    "services",
+    "shells",
+    "ssl/cert.pem",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+    "timezone",
+)
+
 #: Never readable as a whole, whatever PATH says; of the second kind nothing at all.
 _TOO_WIDE = ("/", "/home", "/root", "/var", "/run", "/tmp", "/mnt", "/media", "/srv")
 _NO_TOOLS = ("/proc", "/sys", "/dev", "/etc")
@@ -94,6 +138,11 @@ def tool_roots(source: Mapping[str, str], home: Path, hidden: Iterable[Path] = (
                 found.append(path)
     found = sorted(set(found), key=lambda path: (len(path.parts), path))
     return [path for path in found if not any(other in path.parents for other in found)]
+
+
+def etc_paths() -> list[str]:
+    """The pieces of /etc that a sandbox shows, whether they exist or not."""
+    return [f"/etc/{name}" for name in ETC] + [str(path) for path in sorted(Path("/etc").glob("java-*-openjdk"))]
 
 
 def credential_files(roots: Iterable[Path]) -> list[Path]:

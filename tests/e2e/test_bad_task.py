@@ -100,11 +100,10 @@ def test_a_file_that_is_missing_or_no_task_ends_with_exit_code_2(stage: Stage) -
 def test_unknown_keys_are_a_warning_that_names_them(stage: Stage, play: Play) -> None:
     play(*SOLVE)
     task = stage.task(base_brnch="main", colour="blue", slot_id="slot-7")
-    done = stage.necrocode("run", task, NECROCODE_MAX_MEMORY_MB="512")
+    done = stage.necrocode("run", task)
     assert done.code == 0, done.err
     # what is known but has no effect is said, too
     assert "does not use 'slot_id' yet" in done.err
-    assert "max_memory_mb is set, but this release does not use it yet" in done.err
     assert "'base_brnch' is not known; did you mean 'base_branch'?" in done.err
     assert "'colour' is not known" in done.err
     assert BRANCH in stage.branches()

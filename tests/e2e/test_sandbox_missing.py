@@ -1,11 +1,14 @@
-"""Where bubblewrap does not work: a loud warning, or a parked run where a sandbox is required."""
+"""Where bubblewrap does not work: the fallback; where that does not either, a warning, or a parked run."""
 
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
+from necrocode.commands.sandbox import probe
 from tests.e2e.conftest import Play
 from tests.e2e.stage import SOLVE, Stage
 
@@ -21,9 +24,28 @@ def forbidden(stage: Stage) -> dict[str, str]:
     return {"PATH": f"{tools}:{os.environ['PATH']}"}
 
 
-def test_where_it_does_not_work_auto_warns_and_required_parks(
-    stage: Stage, play: Play, forbidden: dict[str, str]
-) -> None:
+@pytest.fixture
+def old_kernel(stage: Stage) -> None:
+    """The stage's commands run on a kernel that has no Landlock."""
+    stage.prefix = (sys.executable, str(Path(__file__).with_name("without_landlock.py")))
+
+
+@pytest.mark.skipif(probe("landlock").kind == "none", reason=probe("landlock").why)
+def test_the_fallback_takes_its_place_and_doctor_says_why(stage: Stage, play: Play, forbidden: dict[str, str]) -> None:
+    play(*SOLVE)
+    task = stage.task()
+    assert stage.necrocode("run", "--sandbox", "bubblewrap", task, **forbidden).code == 3
+    assert stage.only_run.stop_reason == "sandbox_missing"
+    looked = stage.necrocode("doctor", **forbidden)
+    assert "landlock: Landlock" in looked.out and "no permissions to create a new namespace" in looked.out
+    done = stage.necrocode("run", "--sandbox", "required", task, **forbidden)
+    assert done.code == 0, done.err
+    assert "WITHOUT" not in done.err
+    assert _sandboxes(stage)[-1] == "landlock"
+
+
+@pytest.mark.usefixtures("old_kernel")
+def test_where_none_works_auto_warns_and_required_parks(stage: Stage, play: Play, forbidden: dict[str, str]) -> None:
     play(*SOLVE)
     task = stage.task()
     parked = stage.necrocode("run", "--sandbox", "required", task, **forbidden)
@@ -41,5 +63,10 @@ def test_off_is_no_warning_and_what_confined_a_command_is_recorded(stage: Stage,
     done = stage.necrocode("run", "--sandbox", "off", stage.task())
     assert done.code == 0, done.err
     assert "WITHOUT" not in done.err
-    (ran,) = [payload for entry, payload in stage.entries() if (entry.kind, entry.name) == ("outcome", "command.test")]
-    assert ran["result"]["sandbox"] == "none"
+    assert _sandboxes(stage) == ["none"]
+
+
+def _sandboxes(stage: Stage) -> list[str]:
+    """What confined the test commands of the only run."""
+    ran = [payload for entry, payload in stage.entries() if (entry.kind, entry.name) == ("outcome", "command.test")]
+    return [payload["result"]["sandbox"] for payload in ran]

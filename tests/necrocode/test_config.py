@@ -143,7 +143,7 @@ def test_every_problem_is_listed_with_its_field_and_source(tmp_path: Path) -> No
         "llm_endpoint: must be a URL such as https://host:port/path (environment NECROCODE_LLM_ENDPOINT)",
         f"max_turns: must be a whole number (file {file})",
         f"prices.m.output: is required (file {file})",
-        "sandbox: must be one of 'auto', 'required' or 'off' (flag --sandbox)",
+        "sandbox: must be one of 'auto', 'bubblewrap', 'landlock', 'required' or 'off' (flag --sandbox)",
     ]
 
 
@@ -280,7 +280,7 @@ def test_the_frozen_view_is_json_and_gives_the_configuration_back(tmp_path: Path
             "max_cost_usd": st.decimals(0, 1000, places=6).map(str),
             "push": st.booleans(),
             "llm_model": st.text("abc/-.:", min_size=1, max_size=10),
-            "sandbox": st.sampled_from(["auto", "required", "off"]),
+            "sandbox": st.sampled_from(["auto", "bubblewrap", "landlock", "required", "off"]),
         },
     )
 )

@@ -12,17 +12,29 @@ from necrocode.commands import SupervisedCommands
 from necrocode.commands.sandbox import probe
 from tests.necrocode.commands.driving import processes_called, wait_until
 
-Mode = Literal["off", "require"]
+Mode = Literal["off", "bubblewrap", "landlock"]
+Sandbox = Literal["bubblewrap", "landlock"]
 
 
-@pytest.fixture(params=["off", pytest.param("require", id="bubblewrap")])
+@pytest.fixture(params=["off", "bubblewrap", "landlock"])
 def mode(request: pytest.FixtureRequest) -> Mode:
-    """Each test twice: plain, and in the sandbox where there is one."""
-    if request.param == "off":
-        return "off"
-    if probe().kind != "bubblewrap":
-        pytest.skip(probe().why)
-    return "require"
+    """Each test three times: plain, and in each sandbox that works here."""
+    mode: Mode = request.param
+    return mode if mode == "off" else working(mode)
+
+
+@pytest.fixture(params=["bubblewrap", "landlock"])
+def sandbox(request: pytest.FixtureRequest) -> Sandbox:
+    """Each test twice: in each sandbox that works here."""
+    return working(request.param)
+
+
+def working(sandbox: Sandbox) -> Sandbox:
+    """``sandbox``; the test is skipped where it does not work."""
+    report = probe(sandbox)
+    if report.kind == "none":
+        pytest.skip(report.why)
+    return sandbox
 
 
 @pytest.fixture

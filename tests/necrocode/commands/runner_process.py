@@ -7,14 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from necrocode.commands import SupervisedCommands
+from necrocode.commands.sandbox import SandboxMode
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandSpec
 
 
 def main(commands_dir: str, sandbox: str, command_id: str, run_id: str, slot: str, command: str) -> None:
     """Run it."""
-    assert sandbox in ("off", "require")
-    with SupervisedCommands(Path(commands_dir), sandbox="off" if sandbox == "off" else "require") as runner:
+    modes: dict[str, SandboxMode] = {"off": "off", "bubblewrap": "bubblewrap", "landlock": "landlock"}
+    with SupervisedCommands(Path(commands_dir), sandbox=modes[sandbox]) as runner:
         result = runner.run(
             CommandSpec(
                 command_id=command_id,

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from necrocode.commands import SupervisedCommands
-from necrocode.commands.sandbox import probe
+from necrocode.commands.sandbox import forget_probes, probe
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult
 from tests.necrocode.commands.driving import spec
 
-needs_bubblewrap = pytest.mark.skipif(probe().kind != "bubblewrap", reason=probe().why)
+needs_bubblewrap = pytest.mark.skipif(probe("bubblewrap").kind == "none", reason=probe("bubblewrap").why)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def user_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def confined(commands_dir: Path, user_home: Path) -> Iterator[SupervisedCommands]:
     assert user_home.is_dir()
-    with SupervisedCommands(commands_dir, sandbox="require") as runner:
+    with SupervisedCommands(commands_dir, sandbox="bubblewrap") as runner:
         yield runner
 
 
@@ -47,7 +47,7 @@ def run(runner: SupervisedCommands, slot: Path, command: str, *, network: bool =
 
 def test_the_report_says_how_and_why(commands_dir: Path) -> None:
     with SupervisedCommands(commands_dir, sandbox="off") as off, SupervisedCommands(commands_dir) as auto:
-        assert off.sandbox_report().kind == "none"
+        assert off.sandbox_report().kind == probe("off").kind == "none"
         assert "off" in off.sandbox_report().why
         assert auto.sandbox_report() == probe()
         assert probe().why
@@ -56,19 +56,19 @@ def test_the_report_says_how_and_why(commands_dir: Path) -> None:
 def test_a_required_sandbox_that_is_missing_is_an_environment_fault(
     commands_dir: Path, slot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe.cache_clear()
+    forget_probes()
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     try:
-        with SupervisedCommands(commands_dir, sandbox="require") as runner:
+        with SupervisedCommands(commands_dir, sandbox="bubblewrap") as runner:
             with pytest.raises(EnvironmentFault, match="bubblewrap") as caught:
                 run(runner, slot, "touch started")
             assert caught.value.stop_reason == "sandbox_missing"
             assert runner.sandbox_report().kind == "none"
         with SupervisedCommands(commands_dir, sandbox="auto") as runner:
-            assert run(runner, slot, "echo plainly").sandbox == "none"
+            assert run(runner, slot, "echo with the next best").sandbox == probe("landlock").kind
     finally:
-        probe.cache_clear()
+        forget_probes()
     assert not (slot / "started").exists()
 
 
@@ -76,14 +76,14 @@ def test_a_bubblewrap_that_does_not_work_is_found_out(tmp_path: Path, monkeypatc
     fake = tmp_path / "bwrap"
     fake.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
     fake.chmod(0o755)
-    probe.cache_clear()
+    forget_probes()
     monkeypatch.setenv("PATH", str(tmp_path))
     try:
-        report = probe()
+        report = probe("bubblewrap")
         assert report.kind == "none"
         assert "No permissions to create new namespace" in report.why
     finally:
-        probe.cache_clear()
+        forget_probes()
 
 
 @needs_bubblewrap
@@ -187,7 +187,7 @@ def test_what_a_slot_needs_besides_itself_is_readable(commands_dir: Path, user_h
     cache = user_home / "cache"
     cache.mkdir()
     (cache / "object").write_text("an object")
-    with SupervisedCommands(commands_dir, sandbox="require", read_only_paths=lambda _slot: [cache]) as runner:
+    with SupervisedCommands(commands_dir, sandbox="bubblewrap", read_only_paths=lambda _slot: [cache]) as runner:
         assert run(runner, slot, f"cat {cache}/object").output == "an object"
         assert run(runner, slot, f"echo x > {cache}/object 2>/dev/null").exit_code != 0
         assert run(runner, slot, f"cat {user_home}/diary.txt 2>/dev/null").exit_code != 0
@@ -197,7 +197,7 @@ def test_what_a_slot_needs_besides_itself_is_readable(commands_dir: Path, user_h
 def test_a_slot_under_the_home_works(commands_dir: Path, user_home: Path) -> None:
     slot = user_home / "work" / "slot"
     slot.mkdir(parents=True)
-    with SupervisedCommands(commands_dir, sandbox="require") as runner:
+    with SupervisedCommands(commands_dir, sandbox="bubblewrap") as runner:
         assert run(runner, slot, f"touch made; ls -A; ls {user_home}").output == "made\nwork\n"
     assert (slot / "made").exists()
 
@@ -226,7 +226,7 @@ def test_tools_of_an_environment_under_the_home_work(
     (user_home / ".local/bin/tool").symlink_to(venv / "bin/py")
     (manager / "credentials").write_text("token = secret")
     monkeypatch.setenv("PATH", f"{venv}/bin:{user_home}/.local/bin:{os.environ['PATH']}")
-    with SupervisedCommands(commands_dir, sandbox="require") as runner:
+    with SupervisedCommands(commands_dir, sandbox="bubblewrap") as runner:
         assert run(runner, slot, "py && tool").output == "42\n42\n"
         assert run(runner, slot, f"cat {manager}/credentials").output == ""
         assert run(runner, slot, f"touch {venv}/made 2>/dev/null").exit_code != 0
@@ -239,14 +239,14 @@ def test_this_interpreter_works_when_it_is_on_the_path(
 ) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     name = Path(sys.executable).name
-    with SupervisedCommands(commands_dir, sandbox="require") as runner:
+    with SupervisedCommands(commands_dir, sandbox="bubblewrap") as runner:
         output = run(runner, slot, f"{name} -c 'import sys; print(sys.prefix)'").output
     assert output == f"{sys.prefix}\n"
 
 
 @needs_bubblewrap
 def test_a_sandbox_that_cannot_be_set_up_is_not_started(commands_dir: Path, slot: Path) -> None:
-    with SupervisedCommands(commands_dir, sandbox="require") as runner:
+    with SupervisedCommands(commands_dir, sandbox="bubblewrap") as runner:
         runner.warm()
         (commands_dir / ".hosts").unlink()
         result = run(runner, slot, "touch started")

@@ -1,0 +1,147 @@
+"""The request for one command: what its keeper is to execute, how confined and within which limits."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from necrocode.commands import landlock
+from necrocode.commands.bubblewrap import LOOPBACK_HOSTS, Bubblewrap
+from necrocode.commands.environment import clean_environment, marks
+from necrocode.commands.fallback import LandlockPlaces
+from necrocode.commands.folder import CommandFolder
+from necrocode.commands.limits import CommandLimits
+from necrocode.commands.sandbox import SandboxReport, shell
+from necrocode.commands.submodules import submodule_places
+from necrocode.states.ports import CommandSpec
+
+HOME, TEMPORARY = "home", "tmp"
+"""The folders that a command gets in its own one, where the sandbox has none for it."""
+
+
+class Requests:
+    """Makes the requests for the commands of one ``commands_dir``; parameters as those of the runner of commands."""
+
+    def __init__(
+        self,
+        commands_dir: Path,
+        scope: str,
+        *,
+        limits: CommandLimits,
+        mask: Callable[[str], str],
+        secret_names: Collection[str],
+        hidden: Sequence[Path],
+        read_only_paths: Callable[[Path], Sequence[Path]],
+    ) -> None:
+        self._dir = commands_dir
+        self._scope = scope
+        self._limits = limits
+        self._mask = mask
+        self._secret_names = secret_names
+        self._hidden = hidden
+        self._read_only_paths = read_only_paths
+        self._executable = ""
+
+    def warm(self, report: SandboxReport) -> None:
+        """Do ahead what the first command would wait for."""
+        if report.kind == "bubblewrap":
+            self._executable = report.executable or ""
+            _ = self._bubblewrap
+        elif report.kind == "landlock":
+            _ = self._landlock
+
+    def of(self, spec: CommandSpec, folder: CommandFolder, report: SandboxReport) -> dict[str, Any] | str:
+        """What the keeper is to do; a sentence if it can't be done."""
+        slot = Path(os.path.realpath(spec.slot_path))
+        cwd = Path(os.path.realpath(slot / spec.cwd))
+        if not slot.is_dir():
+            return f"the workspace {spec.slot_path} is not there"
+        if not cwd.is_relative_to(slot):
+            return f"the working directory {spec.cwd} is not inside the workspace"
+        if not cwd.is_dir():
+            return f"there is no directory {spec.cwd} in the workspace"
+        if "\0" in spec.command:
+            return "the command holds a NUL character"
+        self.warm(report)
+        nested = submodule_places(slot)
+        request: dict[str, Any] = {
+            "command_id": spec.command_id,
+            "run_id": spec.run_id,
+            "timeout": spec.timeout.total_seconds(),
+            "max_output_bytes": spec.max_output_bytes,
+            "sandbox": report.kind,
+            "network": spec.network,
+            "limits": self._limits.to_request(spec.timeout),
+            "disk": {"folder": str(slot), "bytes": self._limits.disk_bytes},
+            "git_guard": [],
+            "landlock_places": [],
+        }
+        bash = shell(os.environ)
+        argv = [bash, "-c", spec.command]
+        if report.kind == "bubblewrap":
+            environment = self._environment(spec, self._bubblewrap.home, "/tmp", bash)
+            # bubblewrap runs outside of what it confines: the command's environment (LD_PRELOAD, say) is not for it
+            return request | {
+                "argv": [self._bubblewrap.executable, *argv],
+                "bwrap_options": self._bubblewrap.options(spec, environment),
+                "env": marks(spec.command_id, spec.run_id, self._scope),
+                "cwd": "/",
+                "git_guard": nested,
+            }
+        home, temporary = folder.path / HOME, folder.path / TEMPORARY
+        if report.kind == "none":
+            environment = self._environment(spec, str(home), tempfile.gettempdir(), bash)
+            return request | {"argv": argv, "env": environment, "cwd": str(cwd)}
+        # git ends when it may not read its system-wide configuration; where it isn't there, it goes on
+        environment = {"GIT_CONFIG_NOSYSTEM": "1"} | self._environment(spec, str(home), str(temporary), bash)
+        return request | {
+            "argv": argv,
+            "env": environment,
+            "cwd": str(cwd),
+            "landlock": self._landlock.of(spec, [home, temporary]),
+            "scoped": landlock.abi() >= landlock.SCOPED_ABI,
+            "landlock_places": self._landlock.writable(spec, [home, temporary]),
+            "git_guard": [f"{slot}/.git", *nested],
+        }
+
+    def _environment(self, spec: CommandSpec, home: str, temporary: str, bash: str) -> dict[str, str]:
+        return clean_environment(
+            spec,
+            source=os.environ,
+            home=home,
+            temporary=temporary,
+            shell=bash,
+            scope=self._scope,
+            secret_names=self._secret_names,
+            mask=self._mask,
+        )
+
+    @cached_property
+    def _bubblewrap(self) -> Bubblewrap:
+        return Bubblewrap(
+            self._executable,
+            source=os.environ,
+            hidden=self._hidden,
+            read_only_paths=self._read_only_paths,
+            hosts_file=self._fixed_file(".hosts", LOOPBACK_HOSTS),
+            empty_file=self._fixed_file(".empty", ""),
+        )
+
+    @cached_property
+    def _landlock(self) -> LandlockPlaces:
+        return LandlockPlaces(source=os.environ, hidden=self._hidden, read_only_paths=self._read_only_paths)
+
+    def _fixed_file(self, name: str, content: str) -> Path:
+        """A file that always reads the same."""
+        path, wanted = self._dir / name, content.encode("ascii")
+        if not path.exists() or path.read_bytes() != wanted:
+            # In its place: whoever else writes it now writes the same bytes, and a death leaves no draft.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(wanted)
+                file.truncate()
+        return path
