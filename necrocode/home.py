@@ -53,6 +53,11 @@ class Home:
         return self.root / "logs"
 
     @property
+    def outputs(self) -> Path:
+        """Whole outputs of commands that were too long for their results, a folder a run."""
+        return self.root / "outputs"
+
+    @property
     def locks(self) -> Path:
         """Lock files."""
         return self.root / "locks"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from necrocode.commands.whole import WholeOutputs
 from necrocode.engine import outbox
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.engine.pruning import prune as prune_journal
@@ -66,6 +67,7 @@ def prune(runner: Runner, *, by: str, dry_run: bool = False, now: datetime | Non
     _forget_snapshots(runner, run_ids)
     for run_id in run_ids:
         runner.home.log_of(run_id).unlink(missing_ok=True)
+        WholeOutputs(runner.home.outputs).forget(run_id)
     forget(runner.services, run_ids, now - _days(runner, None))
     prune_journal(runner.journal, run_ids, by=by)
     with runner.pool() as pool:

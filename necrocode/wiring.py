@@ -143,6 +143,7 @@ def commands_of(
     """The command runner of this home."""
     from necrocode.commands.limits import CommandLimits
     from necrocode.commands.runner import SupervisedCommands
+    from necrocode.commands.whole import WholeOutputs
     from necrocode.git.layout import readable_for
 
     return SupervisedCommands(
@@ -159,6 +160,7 @@ def commands_of(
             cpu_percent=config.max_cpu_percent,
         ),
         fence=fence,
+        whole=WholeOutputs(home.outputs, credentials.mask),
     )
 
 

@@ -112,6 +112,7 @@ def _run_once(ctx: Context, ports: Ports, name: str, order: Order, turn: int) ->
             "exit_code": ended.exit_code,
             "output": ended.output,
             "omitted_bytes": ended.omitted_bytes,
+            **({"whole": ended.whole} if ended.whole else {}),
             "seconds": round(ended.duration.total_seconds(), 3),
             "sandbox": ended.sandbox,
             "snapshot": snapshot,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from necrocode.engine.context import Context
-from necrocode.engine.effects import Attempt, Json
+from necrocode.engine.effects import Attempt, Json, Recorded
 from necrocode.engine.errors import EffectFailed, EnvironmentFault
 from necrocode.states.baseline import EFFECT
 from necrocode.states.guards import verdict
@@ -76,6 +79,31 @@ def tests(ctx: Context) -> bytes:
         **({"before_the_change": before} if before else {}),
     }
     return json.dumps(found, indent=1, ensure_ascii=False).encode()
+
+
+def keep_outputs(ctx: Context, ports: Ports) -> list[Json]:
+    """Keep the whole outputs of commands whose results show only their beginnings and ends, if there are any."""
+    recorded = [
+        outcome
+        for state in ("preparing", "implementing", "testing")
+        for outcome in ctx.history(state)
+        if isinstance(outcome.result, dict) and outcome.result.get("whole")
+    ]
+    return keep(ctx, ports, "output", "outputs.zip", partial(_outputs, ctx, ports, recorded)) if recorded else []
+
+
+def _outputs(ctx: Context, ports: Ports, recorded: Sequence[Recorded]) -> bytes:
+    """A ZIP file with a file for each output, named by its place and what it is of."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, outcome in enumerate(recorded, 1):
+            content = ports.commands.whole_output(ctx.run_id, outcome.result["whole"])
+            named = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{outcome.name}-{outcome.key}")[:80]
+            # with a date of its own it would be another file each time
+            entry = zipfile.ZipInfo(f"{number:03}-{named}.txt", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, b"(it is no longer there)\n" if content is None else content)
+    return made.getvalue()
 
 
 def tally(tests: Sequence[Mapping[str, Json]]) -> dict[str, Json]:

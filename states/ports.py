@@ -268,6 +268,8 @@ class CommandResult:
     duration: timedelta
     #: How it was confined: ``bubblewrap``, ``landlock`` or ``none``.
     sandbox: str
+    #: What :meth:`CommandRunner.whole_output` calls the whole output, if something was left out and it was kept.
+    whole: str = ""
 
 
 class CommandRunner(Protocol):
@@ -297,6 +299,11 @@ class CommandRunner(Protocol):
 
     def forget(self, command_id: str) -> None:
         """Remove what an ended command left on disk; its outcome is in the journal."""
+
+    def whole_output(self, run_id: str, name: str) -> bytes | None:
+        """The output that a result of the run calls ``whole``, masked, from its beginning up to a limit; ``None`` if it
+        is not there any more.
+        """
 
 
 # --- tests -------------------------------------------------------------------------------------------------------

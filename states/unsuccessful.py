@@ -30,6 +30,7 @@ def wind_up(ctx: Context, ports: Ports) -> dict[str, Any]:
         kept += evidence.keep(ctx, ports, "diff", "partial.diff", lambda: evidence.diff(ctx, ports, tree))
     if "tests" in data:
         kept += evidence.keep(ctx, ports, "test", "tests.json", lambda: evidence.tests(ctx))
+    kept += evidence.keep_outputs(ctx, ports)
     kept += evidence.keep(ctx, ports, "log", "run.log", lambda: ports.log.read(ctx.run_id))
     partial = push_partial_work(ctx, ports)
     for artifact in kept:

@@ -19,5 +19,6 @@ def handle(ctx: Context, ports: Ports) -> Outcome:
             ctx, ports, "bundle", "commit.bundle", lambda: workspace.bundle(data["commit"], data["base_commit"])
         )
     kept += evidence.keep(ctx, ports, "test", "tests.json", lambda: evidence.tests(ctx))
+    kept += evidence.keep_outputs(ctx, ports)
     kept += evidence.keep(ctx, ports, "log", "run.log", lambda: ports.log.read(ctx.run_id))
     return Outcome("uploaded", {"artifacts": kept})

@@ -153,6 +153,7 @@ def _told(work: CoderWork, result: CommandResult, before: str, attempt: Attempt)
         "exit_code": result.exit_code,
         "output": result.output,
         "omitted_bytes": result.omitted_bytes,
+        **({"whole": result.whole} if result.whole else {}),
         "seconds": round(result.duration.total_seconds(), 3),
         "sandbox": result.sandbox,
         "snapshot": tree,

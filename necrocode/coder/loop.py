@@ -281,6 +281,7 @@ def _told(result: CommandResult, command_id: str, tree: str) -> Json:
         "status": result.status,
         "exit_code": result.exit_code,
         **({"omitted_bytes": result.omitted_bytes} if result.omitted_bytes else {}),
+        **({"whole": result.whole} if result.whole else {}),
         "duration_seconds": round(result.duration.total_seconds(), 3),
         "sandbox": result.sandbox,
         "command_id": command_id,

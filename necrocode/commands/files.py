@@ -75,7 +75,7 @@ class Reserved:
     def __init__(self, path: str, size: int) -> None:
         self._path = path
         self._draft = f"{path}.{os.getpid()}"
-        self.descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.descriptor = os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(self.descriptor, 0, max(1, size))
         except OSError as error:
@@ -108,11 +108,15 @@ class Capture:
     """Keeps the first and the last half of ``limit`` bytes of what is fed to it, in the file ``descriptor``.
 
     The head goes there as it comes, so that even a lost command leaves it (with NULs behind it, where space was set
-    aside), the tail at :meth:`finish`.
+    aside), the tail at :meth:`finish`. What is longer than ``limit`` is also written, from its beginning, to a new
+    file ``whole``: no more than ``whole_limit`` bytes of it, and none if there is no room on the disk.
     """
 
-    def __init__(self, descriptor: int, limit: int) -> None:
+    def __init__(self, descriptor: int, limit: int, whole: str, whole_limit: int) -> None:
         self._descriptor = descriptor
+        self._whole = whole
+        self._whole_room = whole_limit
+        self._whole_descriptor = -1
         self._head_room = max(0, limit) // 2
         self._tail_limit = max(0, limit) - self._head_room
         self._tail: deque[bytes] = deque()
@@ -129,6 +133,10 @@ class Capture:
             chunk = chunk[len(head) :]
         if not chunk:
             return
+        if self._whole_descriptor >= 0:
+            self._write_whole(chunk)
+        elif self._tail_bytes + len(chunk) > self._tail_limit and self._whole_room > 0:
+            self._begin_whole(chunk)
         self._tail.append(chunk)
         self._tail_bytes += len(chunk)
         while self._tail_bytes - len(self._tail[0]) >= self._tail_limit:
@@ -138,8 +146,30 @@ class Capture:
             if not self._tail:
                 break
 
+    def _begin_whole(self, chunk: bytes) -> None:
+        """From here on something is left out: what came so far is still there."""
+        try:
+            self._whole_descriptor = os.open(self._whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError:
+            self._whole_room = 0
+            return
+        self._write_whole(os.pread(self._descriptor, self.head_bytes, 0))
+        for part in (*self._tail, chunk):
+            self._write_whole(part)
+
+    def _write_whole(self, part: bytes) -> None:
+        part = part[: self._whole_room]
+        try:
+            write_all(self._whole_descriptor, part)
+            self._whole_room -= len(part)
+        except OSError:
+            # A disk that is full: the space for head and tail was set aside, this was not.
+            self._whole_room = 0
+
     def finish(self) -> int:
         """Write the tail; returns its length in bytes."""
+        if self._whole_descriptor >= 0:
+            os.close(self._whole_descriptor)
         tail = b"".join(self._tail)
         cut = max(0, len(tail) - self._tail_limit)
         self.omitted += cut

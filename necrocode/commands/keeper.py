@@ -6,7 +6,8 @@ Signals to a keeper: SIGUSR1 asks for ``stopped``; SIGTERM, SIGINT and SIGHUP (t
 A command's folder holds ``request.json`` (from the runner), ``claim`` (who may decide about the command; its keeper
 holds a lock on it while it lives), ``started`` (pid and start time of the command), ``output``, ``result.json`` (the
 space for these three is set aside before the claim: a disk that is full later loses neither the command's output nor
-how it ended), ``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of).
+how it ended), ``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of), ``whole`` (the
+output, if more came than ``output`` may hold).
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Keeper:
         self._code: int | None = None
         self._by_signal = False
         output.place()
-        self._capture = Capture(output.descriptor, int(request["max_output_bytes"]))
+        self._capture = Capture(
+            output.descriptor, int(request["max_output_bytes"]), f"{folder}/whole", int(request["whole_output_bytes"])
+        )
         self._output = -1
         self._bwrap_status = -1
         self._gate: Gate | None = None

@@ -17,6 +17,7 @@ from necrocode.commands.folder import CommandFolder
 from necrocode.commands.limits import CommandLimits
 from necrocode.commands.sandbox import SandboxReport, shell
 from necrocode.commands.submodules import submodule_places
+from necrocode.commands.whole import COMMAND_BYTES
 from necrocode.states.ports import CommandSpec
 
 HOME, TEMPORARY = "home", "tmp"
@@ -73,6 +74,7 @@ class Requests:
             "run_id": spec.run_id,
             "timeout": spec.timeout.total_seconds(),
             "max_output_bytes": spec.max_output_bytes,
+            "whole_output_bytes": COMMAND_BYTES,
             "sandbox": report.kind,
             "network": spec.network,
             "limits": self._limits.to_request(spec.timeout),

@@ -24,6 +24,7 @@ from necrocode.commands.link import SupervisorLink
 from necrocode.commands.output import present
 from necrocode.commands.request import HOME, TEMPORARY, Requests
 from necrocode.commands.sandbox import SandboxMode, SandboxReport, probe
+from necrocode.commands.whole import WholeOutputs
 from necrocode.disk import disk_trouble, file_errors
 from necrocode.engine.errors import EnvironmentFault, Superseded
 from necrocode.engine.stop import StopToken
@@ -69,7 +70,9 @@ class SupervisedCommands:
         limits: CommandLimits = CommandLimits(),  # noqa: B008 - frozen
         patience: timedelta = timedelta(seconds=15),
         fence: Callable[[], None] = lambda: None,
+        whole: WholeOutputs | None = None,
     ) -> None:
+        self._whole = whole
         self._dir = Path(commands_dir).absolute()
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._scope = hashlib.sha256(os.fsencode(os.path.realpath(self._dir))).hexdigest()[:16]
@@ -193,6 +196,10 @@ class SupervisedCommands:
             if folder.ending() is not None or not folder.keeper_lives():
                 folder.remove()
 
+    def whole_output(self, run_id: str, name: str) -> bytes | None:
+        """What a result calls ``whole``: see the port."""
+        return self._whole.read(run_id, name) if self._whole is not None else None
+
     def _explained(self) -> AbstractContextManager[None]:
         return file_errors(self._dir, reason="supervisor")
 
@@ -256,7 +263,7 @@ class SupervisedCommands:
             known = True
             ending = folder.ending()
             if ending is not None:
-                return self._ended(ending)
+                return self._ended(ending, folder, spec)
             claim = folder.claim()
             if claim is None:
                 self._fence()
@@ -267,7 +274,7 @@ class SupervisedCommands:
                 # it may have written its result just before it went
                 ending = folder.ending()
                 if ending is not None:
-                    return self._ended(ending)
+                    return self._ended(ending, folder, spec)
                 return self._lost(folder, spec, "interrupted")
             signal = stop.signal
             if isinstance(signal, Superseded):
@@ -275,7 +282,7 @@ class SupervisedCommands:
             if signal is not None:
                 folder.stop(claim, self._patience)
                 ending = folder.ending()
-                return self._ended(ending) if ending is not None else self._lost(folder, spec, "stopped")
+                return self._ended(ending, folder, spec) if ending is not None else self._lost(folder, spec, "stopped")
             folder.wait(claim, TICK)
 
     def _end(self, folder: CommandFolder, run_id: str, command_id: str) -> bool:
@@ -295,7 +302,10 @@ class SupervisedCommands:
         put_back(str(folder.path / KEPT_FILE))
         return self._result(status, head=folder.partial_output())
 
-    def _ended(self, ending: Ending) -> CommandResult:
+    def _ended(self, ending: Ending, folder: CommandFolder, spec: CommandSpec) -> CommandResult:
+        whole = ""
+        if self._whole is not None and ending.omitted_bytes:
+            whole = self._whole.keep(spec.run_id, spec.command_id, folder.path / "whole")
         return self._result(
             ending.status,
             problem=ending.problem,
@@ -305,6 +315,7 @@ class SupervisedCommands:
             omitted_bytes=ending.omitted_bytes,
             duration=ending.duration,
             sandbox=ending.sandbox,
+            whole=whole,
         )
 
     def _result(
@@ -318,6 +329,7 @@ class SupervisedCommands:
         omitted_bytes: int = 0,
         duration: timedelta = timedelta(0),
         sandbox: str = "none",
+        whole: str = "",
     ) -> CommandResult:
         output, omitted_bytes = present(head, tail, omitted_bytes, self._mask)
         if problem is not None:
@@ -329,6 +341,7 @@ class SupervisedCommands:
             omitted_bytes=omitted_bytes,
             duration=duration,
             sandbox=sandbox,
+            whole=whole,
         )
 
 

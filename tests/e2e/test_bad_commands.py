@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from necrocode.demo.stage import git
 from tests.e2e.conftest import Play
@@ -57,6 +59,11 @@ def test_output_without_end_daemons_and_reading_from_stdin_do_no_harm(stage: Sta
     assert len(results[0]["output"]) < 100_000
     assert sum(path.stat().st_size for path in stage.home.glob("journal.db*")) < 8_000_000
     assert len(done.out) < 1_000_000
+    (uri,) = (artifact["uri"] for artifact in done.json["run"]["artifacts"] if artifact["type"] == "output")
+    with zipfile.ZipFile(unquote(urlsplit(uri).path)) as archive:
+        (kept,) = archive.infolist()
+        assert kept.filename.startswith("001-command.test-head--c-100000000")
+        assert kept.file_size == 16 * 1024 * 1024, "what is too long even for that is kept from its beginning"
 
 
 def test_failed_tests_go_back_to_the_coder_with_their_output(stage: Stage, play: Play) -> None:

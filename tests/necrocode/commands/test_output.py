@@ -8,6 +8,7 @@ import pytest
 
 from necrocode.commands.files import Capture, Reserved
 from necrocode.commands.output import present
+from necrocode.commands.whole import WholeOutputs
 
 
 def same(text: str) -> str:
@@ -16,12 +17,15 @@ def same(text: str) -> str:
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 7, 10, 11, 64])
 @pytest.mark.parametrize("step", [1, 3, 1000])
-def test_the_first_and_the_last_half_are_kept_however_the_bytes_come(tmp_path: Path, limit: int, step: int) -> None:
+@pytest.mark.parametrize("whole_limit", [0, 30, 1000])
+def test_the_first_and_the_last_half_are_kept_however_the_bytes_come_and_all_of_them_beside(
+    tmp_path: Path, limit: int, step: int, whole_limit: int
+) -> None:
     data = bytes(range(32, 96))
     path = tmp_path / "output"
     with Reserved(str(path), limit) as file:
         file.place()
-        capture = Capture(file.descriptor, limit)
+        capture = Capture(file.descriptor, limit, str(tmp_path / "whole"), whole_limit)
         for start in range(0, len(data), step):
             capture.feed(data[start : start + step])
         tail_bytes = capture.finish()
@@ -30,6 +34,25 @@ def test_the_first_and_the_last_half_are_kept_however_the_bytes_come(tmp_path: P
     assert capture.omitted == len(data) - len(kept)
     assert kept[: capture.head_bytes] == data[: limit // 2]
     assert data.endswith(kept[capture.head_bytes :])
+    whole = tmp_path / "whole"
+    assert whole.exists() == (capture.omitted > 0 and whole_limit > 0)
+    assert not whole.exists() or whole.read_bytes() == data[:whole_limit]
+
+
+def test_whole_outputs_are_masked_bounded_for_each_run_and_forgotten_with_it(tmp_path: Path) -> None:
+    outputs = WholeOutputs(tmp_path / "outputs", lambda text: text.replace("hunter22", "***"), 1000)
+    source = tmp_path / "whole"
+    source.write_bytes(b"a hunter22 \xff")
+    name = outputs.keep("run", "command", source)
+    assert outputs.read("run", name) == b"a *** \xff"
+    source.unlink()
+    assert outputs.keep("run", "command", source) == name, "it was kept before the folder went"
+    assert outputs.keep("run", "another", source) == ""
+    source.write_bytes(b"x" * 500)
+    kept = [outputs.keep("run", str(n), source) for n in range(3)]
+    assert [bool(each) for each in kept] == [True, False, False]
+    outputs.forget("run")
+    assert outputs.read("run", name) is None
 
 
 def test_a_file_that_was_never_put_in_its_place_is_gone(tmp_path: Path) -> None:
