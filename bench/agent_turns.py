@@ -2,12 +2,14 @@
 
 A real run of the real command on a real repository, of 1,000 and of 10,000 files. The model's server answers at once;
 each turn is one call of one tool. What a turn costs is read from the journal: from one answer to the next request, less
-what the command took.
+what the command took. Beside it, in the same run, a bare loop: the same conversation with the same server, its calls
+carried out in a clone with nothing around them (no journal, no sandbox, no snapshot).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -23,9 +25,11 @@ from rich.console import Console
 from rich.table import Table
 
 from necrocode.demo.stage import make_remote
-from necrocode.engine.entry import Entry
+from necrocode.engine.entry import Entry, references
 from necrocode.engine.journal import Journal
 from necrocode.scripted.server import ScriptedServer
+
+TOOLS = ("bash", "edit_file", "read_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,12 @@ class Measured:
     #: From the start of ``run`` to the first request, on a fresh slot and on a warm one.
     first_request_cold: float
     first_request_warm: float
-    #: Bytes in the journal's entries and blobs, for each turn.
-    bytes_per_turn: float
+    #: By tool: bytes of the rows that a turn adds to the journal, every column and blob counted.
+    bytes_per_tool: Mapping[str, float]
+    #: By tool: the medians of the bare loop, its command included.
+    bare_per_tool: Mapping[str, float]
+    #: Bytes of the first request, the task's title and description left out.
+    first_request_bytes: int
 
 
 def main() -> int:
@@ -51,7 +59,7 @@ def main() -> int:
     parser.add_argument("--sandbox", default="auto", choices=["auto", "off"], help="how commands are confined")
     options = parser.parse_args()
     table = Table(title=f"per turn beyond model and command, {options.turns} turns (medians, ms)")
-    columns = ("files", "sandbox", "bash", "edit_file", "read_file", "first request cold", "warm", "bytes a turn")
+    columns = ("files", "sandbox", *TOOLS, "first request cold", "warm", "its bytes")
     for column in columns:
         table.add_column(column, justify="right")
     for files in options.files:
@@ -59,11 +67,13 @@ def main() -> int:
         table.add_row(
             f"{found.files:,}",
             found.sandbox,
-            *(f"{found.per_tool[tool]:.1f}" for tool in ("bash", "edit_file", "read_file")),
+            *(f"{found.per_tool[tool]:.1f}" for tool in TOOLS),
             f"{found.first_request_cold:.0f}",
             f"{found.first_request_warm:.0f}",
-            f"{found.bytes_per_turn:,.0f}",
+            f"{found.first_request_bytes:,}",
         )
+        table.add_row("", "bare loop", *(f"{found.bare_per_tool[tool]:.1f}" for tool in TOOLS))
+        table.add_row("", "bytes journaled", *(f"{found.bytes_per_tool[tool]:,.0f}" for tool in TOOLS))
     Console(width=120).print(table)
     return 0
 
@@ -77,15 +87,48 @@ def measure(files: int, turns: int, sandbox: str) -> Measured:
         with ScriptedServer(_script(turns)) as server:
             began = [_run(root, server, number, sandbox) for number in (1, 2)]
             asked = len(server.requests)
+            first = server.requests[0].body
+            bare = bare_loop(root, server, turns)
         with Journal(root / "home" / "journal.db") as journal:
             runs = journal.runs()
             cold, warm = (_first_request_ms(journal, run.run_id, at) for run, at in zip(runs, began, strict=True))
             entries = list(journal.entries(runs[-1].run_id))
             per_tool = _per_tool(journal, entries)
             confined = str(journal.payload(_outcomes(entries, "tool.bash")[0])["result"]["sandbox"])
-            size = _bytes(journal, runs[-1].run_id)
+            sizes = _bytes_per_tool(journal, entries)
         assert asked == 2 * (turns + 1), asked
-        return Measured(files, confined, per_tool, cold, warm, size / turns)
+        sent = len(json.dumps([first["messages"], first["tools"]]).encode()) - len("many turns" + "turn and turn")
+        return Measured(files, confined, per_tool, cold, warm, sizes, bare, sent)
+
+
+def bare_loop(root: Path, server: ScriptedServer, turns: int) -> dict[str, float]:
+    """By tool: median milliseconds from an answer to the next request, of a loop that only does what it is told."""
+    from openai import OpenAI
+
+    folder = root / "bare"
+    subprocess.run(["git", "clone", "--quiet", root / "remote.git", folder], check=True)
+    messages: list[Any] = [{"role": "user", "content": "turn and turn"}]
+    found: dict[str, list[float]] = {}
+    with OpenAI(base_url=server.url, api_key="key-of-the-bench", max_retries=0) as client:
+        for _ in range(turns):
+            answer: Any = client.chat.completions.create(model="scripted", messages=messages).choices[0].message
+            began = time.perf_counter()
+            (call,) = answer.tool_calls
+            told = _carry_out(folder, call.function.name, json.loads(call.function.arguments))
+            messages += [answer.model_dump(), {"role": "tool", "tool_call_id": call.id, "content": told}]
+            found.setdefault(call.function.name, []).append((time.perf_counter() - began) * 1000)
+    return {tool: statistics.median(times) for tool, times in found.items()}
+
+
+def _carry_out(folder: Path, tool: str, given: Mapping[str, Any]) -> str:
+    if tool == "bash":
+        done = subprocess.run(["bash", "-c", given["command"]], cwd=folder, capture_output=True, text=True, check=False)
+        return done.stdout
+    file = folder / given["path"]
+    content = file.read_text(encoding="utf-8")
+    if tool == "edit_file":
+        file.write_text(content.replace(given["old_text"], given["new_text"]), encoding="utf-8")
+    return content
 
 
 def _script(turns: int) -> dict[str, Any]:
@@ -164,15 +207,37 @@ def _outcomes(entries: list[Entry], name: str) -> list[Entry]:
     return [entry for entry in entries if entry.kind == "outcome" and entry.name == name]
 
 
-def _bytes(journal: Journal, run_id: str) -> int:
+def _bytes_per_tool(journal: Journal, entries: list[Entry]) -> dict[str, float]:
+    """Medians of what a turn adds: the intent and the outcome of the answer, and of the tool that it calls."""
+    found: dict[str, list[int]] = {}
+    size, tool = 0, ""
+    for entry in entries:
+        if entry.name == "llm.chat" and entry.kind == "intent":
+            if tool:
+                found.setdefault(tool, []).append(size)
+            size, tool = 0, ""
+        elif entry.name.startswith("tool."):
+            tool = entry.name.removeprefix("tool.")
+        size += _size(journal, entry)
+    return {tool: statistics.median(sizes) for tool, sizes in found.items()}
+
+
+def _size(journal: Journal, entry: Entry) -> int:
+    """Bytes of every column of the row, and of its blobs. A record's own header, a dozen bytes, comes on top."""
     with journal.database.read() as connection:
-        return int(
+        row = connection.exec_driver_sql(
+            "SELECT length(CAST(payload AS BLOB)) + length(run_id) + length(kind) + length(state) + length(name) "
+            "+ length(key) + length(prev_hash) + length(hash) FROM entries WHERE run_id = ? AND seq = ?",
+            (entry.run_id, entry.seq),
+        ).scalar_one()
+        blobs = sum(
             connection.exec_driver_sql(
-                "SELECT (SELECT sum(length(payload) + 200) FROM entries WHERE run_id = ?) "
-                "+ coalesce((SELECT sum(length(data)) FROM blobs WHERE run_id = ?), 0)",
-                (run_id, run_id),
+                "SELECT length(data) FROM blobs WHERE run_id = ? AND sha256 = ?", (entry.run_id, digest)
             ).scalar_one()
+            for digest in references(entry.payload)
         )
+    # seq, epoch and time
+    return int(row) + 2 + 1 + 8 + int(blobs)
 
 
 if __name__ == "__main__":
