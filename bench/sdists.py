@@ -88,4 +88,6 @@ def fetch(package: str, version: str, folder: Path) -> Path:
     return folder / top
 
 
-_UNREACHED = re.compile(r"NewConnectionError|ConnectTimeout|Max retries exceeded|Connection broken|\(from versions: none\)")
+_UNREACHED = re.compile(
+    r"NewConnectionError|ConnectTimeout|Max retries exceeded|Connection broken|\(from versions: none\)"
+)
