@@ -1,7 +1,7 @@
 """Real fixes of real packages, played by a scripted model through the whole of the real command.
 
-A recipe (``bench/packages/NAME.json``) says which release of a package has a bug, and quotes the edits that mended it in the
-next one: first those of its tests, then those of its code. The package itself comes from the package index.
+A recipe (``bench/packages/NAME.json``) says which release of a package has a bug, and quotes the edits that mended it
+in the next one: first those of its tests, then those of its code. The package itself comes from the package index.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ _CHANGING: Mapping[str, Callable[..., files.Changed]] = {
     "edit_file": files.edit_file,
     "write_file": files.write_file,
     "delete_file": files.delete_file,
+    "patch_file": files.patch_file,
 }
 
 
@@ -169,8 +170,8 @@ class ToolLoopCoder:
         except Refused as refused:
             return _refusal(refused)
         result = {"content": changed.content, "ok": True}
-        if changed.path is not None:
-            result["snapshot"] = work.workspace.snapshot(paths=[changed.path])
+        if changed.paths:
+            result["snapshot"] = work.workspace.snapshot(paths=list(changed.paths))
         return result
 
     def _run(self, ctx: Context, work: CoderWork, use: Use, talk: Conversation, tree: str, attempt: Attempt) -> Json:

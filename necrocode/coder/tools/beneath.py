@@ -112,8 +112,10 @@ class Beneath:
         finally:
             os.close(fd)
 
-    def write(self, path: str, content: bytes) -> str:
+    def write(self, path: str, content: bytes, *, mode: int | None = None) -> str:
         """Replace or create the regular file at ``path``, keeping an existing one's permissions; folders are made.
+
+        ``mode`` is for a new one; ``None``: as the process makes them.
 
         The file is complete or untouched at every moment. Returns where it really is: links inside the folder are
         followed, so that is not always ``path``.
@@ -123,11 +125,11 @@ class Beneath:
             raise Refused("the path names the repository's root, not a file")
         if len(content) > MAX_FILE_BYTES:
             raise Refused(f"the content is too large ({len(content):,} bytes; the limit is {MAX_FILE_BYTES:,})")
-        real, mode = self._destination(plain)
+        real, kept = self._destination(plain)
         folder, name = posixpath.split(real)
         fd = self._folder(folder or ".", plain)
         try:
-            self._replace(fd, name, content, mode)
+            self._replace(fd, name, content, mode if kept is None else kept)
         except OSError as error:
             raise _refused(error, plain) from error
         finally:

@@ -1,13 +1,17 @@
-"""The file tools: ``read_file``, ``edit_file``, ``write_file``, and the deletion that a JSON document may ask for.
+"""The file tools: ``read_file``, ``edit_file``, ``write_file``, and what the text of an answer may ask for besides.
 
 Each takes the open folder and the call's arguments, and raises :class:`Refused` with words for the model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from stat import S_IMODE
+from typing import Any
 
 from necrocode.coder.tools.beneath import Beneath, Refused
+from necrocode.coder.tools.patching import patched
 from necrocode.coder.tools.text import Text, edit, printable
 
 #: Characters of a file shown at once.
@@ -22,8 +26,8 @@ class Changed:
 
     #: Said to the model.
     content: str
-    #: The file that changed, where it really is; ``None`` if nothing did.
-    path: str | None
+    #: The files that changed, where they really are.
+    paths: tuple[str, ...] = ()
 
 
 def read_file(folder: Beneath, path: str, start_line: int | None = None, end_line: int | None = None) -> str:
@@ -58,7 +62,7 @@ def edit_file(folder: Beneath, path: str, old_text: str, new_text: str, *, repla
     told = f"{plain} edited" + (f" in {edited.times} places" if edited.times > 1 else "")
     if edited.differed:
         told += f" (old_text was found although {' and '.join(edited.differed)} differed; look at the result)"
-    return Changed(told, real)
+    return Changed(told, (real,))
 
 
 def write_file(folder: Beneath, path: str, content: str) -> Changed:
@@ -69,7 +73,7 @@ def write_file(folder: Beneath, path: str, content: str) -> Changed:
     except UnicodeEncodeError:
         raise Refused("content holds characters that are not valid Unicode") from None
     if not folder.exists(plain):
-        return Changed(f"{plain} created ({_lines(content)})", folder.write(plain, new))
+        return Changed(f"{plain} created ({_lines(content)})", (folder.write(plain, new),))
     old, _ = folder.read(plain)
     if b"\0" not in old:
         before = Text.decode(old, plain)
@@ -79,14 +83,38 @@ def write_file(folder: Beneath, path: str, content: str) -> Changed:
             content = "\ufeff" + content
         new = content.encode()
     if new == old:
-        return Changed(f"{plain} already has exactly this content: nothing changed", None)
-    return Changed(f"{plain} replaced ({_lines(content)})", folder.write(plain, new))
+        return Changed(f"{plain} already has exactly this content: nothing changed")
+    return Changed(f"{plain} replaced ({_lines(content)})", (folder.write(plain, new),))
 
 
 def delete_file(folder: Beneath, path: str) -> Changed:
     """Delete a file."""
     plain = folder.relative(path)
-    return Changed(f"{plain} deleted", folder.remove(plain))
+    return Changed(f"{plain} deleted", (folder.remove(plain),))
+
+
+def patch_file(folder: Beneath, path: str, hunks: Sequence[Mapping[str, Any]], move_to: str | None = None) -> Changed:
+    """Carry out a patch of one file, all of its hunks or none, and give it another name with ``move_to``.
+
+    The hunks are those of :mod:`necrocode.coder.tools.patching`. A file that is in the way is not replaced.
+    """
+    plain = folder.relative(path)
+    content, status = folder.read(plain)
+    target = plain if move_to is None else folder.relative(move_to)
+    if target != plain and folder.exists(target):
+        raise Refused(f"{plain} cannot be moved to {target}, which exists; delete that first")
+    edited = patched(Text.decode(content, plain), hunks, plain) if hunks else None
+    told = plain + (
+        f" edited in {edited.times} places" if edited is not None and edited.times > 1 else " edited" * bool(hunks)
+    )
+    if edited is not None and edited.differed:
+        told += f" (its lines were found although {' and '.join(edited.differed)} differed; look at the result)"
+    real = folder.write(
+        target, content if edited is None else edited.text.encode(), mode=S_IMODE(status.st_mode) & 0o777
+    )
+    if target == plain:
+        return Changed(told, (real,))
+    return Changed(f"{told}{' and' * bool(hunks)} moved to {target}", (real, folder.remove(plain)))
 
 
 def _page(name: str, lines: list[str], first: int, last: int) -> str:

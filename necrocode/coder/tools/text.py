@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from necrocode.coder.tools.beneath import Refused
-from necrocode.coder.tools.tolerant import places
+from necrocode.coder.tools.tolerant import Likeness, places
 
 _BOM = "\ufeff"
 #: Lines of a file that are compared when an edit's text is not found.
@@ -95,8 +95,8 @@ def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> Edi
     :class:`Refused` says what to do: it shows the lines that come closest, or where the several matches are.
     """
     old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
-    _refuse_surrogates(old, "old_text")
-    _refuse_surrogates(new, "new_text")
+    refuse_surrogates(old, "old_text")
+    refuse_surrogates(new, "new_text")
     if not old:
         raise Refused("old_text is empty; to create a file or replace all of it use write_file")
     if old == new:
@@ -105,7 +105,7 @@ def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> Edi
     if not found:
         return _almost(text, old, new, name)
     if len(found) > 1 and not replace_all:
-        lines = _at_lines([text.shown.count("\n", 0, offset) for offset in found])
+        lines = at_lines([text.shown.count("\n", 0, offset) for offset in found])
         raise Refused(
             f"old_text stands {len(found)} times in {name} ({lines}); "
             "give more of the lines around it, or set replace_all"
@@ -116,20 +116,26 @@ def edit(text: Text, old: str, new: str, *, replace_all: bool, name: str) -> Edi
     edited = text
     for offset in reversed(found):
         edited = edited.splice(offset + head, offset + len(old) - tail, new[head : len(new) - tail])
-    return Edited(_ended_like(text, edited), len(found))
+    return Edited(ended_like(text, edited), len(found))
 
 
 def _almost(text: Text, old: str, new: str, name: str) -> Edited:
     lines = text.lines
     found = places(lines, old, new)
     if not found:
-        raise Refused(_not_found(text, old, name))
+        raise Refused(not_found(text, old, name))
     if len(found) > 1:
         raise Refused(
             f"old_text is not in {name} letter by letter, and {len(found)} places differ from it only in "
-            f"{' and '.join(found[0].differed)} ({_at_lines([place.line for place in found])}); copy one exactly"
+            f"{' and '.join(found[0].differed)} ({at_lines([place.line for place in found])}); copy one exactly"
         )
     (place,) = found
+    return Edited(ended_like(text, carried_out(text, place)), 1, place.differed)
+
+
+def carried_out(text: Text, place: Likeness) -> Text:
+    """``text`` with the changes of ``place`` made."""
+    lines = text.lines
     starts = [0, *(match.end() for match in re.finditer("\n", text.shown))][: len(lines)]
     ends = [start + len(line) for start, line in zip(starts, lines, strict=True)]
     edited = text
@@ -143,17 +149,17 @@ def _almost(text: Text, old: str, new: str, name: str) -> Edited:
             edited = edited.splice(starts[change.first], starts[change.first], "\n".join((*change.lines, "")))
         else:
             edited = edited.splice(ends[-1], ends[-1], "\n".join(("", *change.lines)))
-    return Edited(_ended_like(text, edited), 1, place.differed)
+    return edited
 
 
-def _ended_like(before: Text, after: Text) -> Text:
+def ended_like(before: Text, after: Text) -> Text:
     """``after`` with a final line end if ``before`` had one."""
     if before.shown.endswith("\n") and after.shown and not after.shown.endswith("\n"):
         return after.splice(len(after.shown), len(after.shown), "\n")
     return after
 
 
-def _at_lines(found: Sequence[int]) -> str:
+def at_lines(found: Sequence[int]) -> str:
     """Line numbers (given from 0) for people."""
     return f"lines {', '.join(str(line + 1) for line in found[:10])}{'…' if len(found) > 10 else ''}"
 
@@ -167,14 +173,14 @@ def _offsets(text: str, old: str) -> list[int]:
     return [match.start() for match in re.finditer(re.escape(old), text)]
 
 
-def _refuse_surrogates(text: str, argument: str) -> None:
+def refuse_surrogates(text: str, argument: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
         raise Refused(f"{argument} holds characters that are not valid Unicode") from None
 
 
-def _not_found(text: Text, old: str, name: str) -> str:
+def not_found(text: Text, old: str, name: str) -> str:
     lines = text.lines
     if not lines:
         return f"{name} is empty; use write_file"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _ALIKE = str.maketrans(
     {
@@ -39,7 +39,8 @@ class Likeness:
     line: int
     #: From the first to the last; what is between them stays.
     changes: tuple[Change, ...]
-    #: What was not as the edit had it: ``indentation``, ``spaces at line ends``, ``quotes, dashes or spaces``.
+    #: What was not as the edit had it: ``indentation``, ``spaces at line ends``, ``quotes, dashes or spaces``, ``blank
+    #: lines``.
     differed: tuple[str, ...]
 
 
@@ -48,13 +49,19 @@ def places(lines: Sequence[str], old: str, new: str) -> list[Likeness]:
     wanted, given = old.removesuffix("\n").split("\n"), new.removesuffix("\n").split("\n") if new else []
     if not any(line.strip() for line in wanted):
         return []
-    for plain in (_without_line_ends, _without_indentation):
+    for plain in (str, _without_line_ends, _without_indentation):
         found = [
             place for at in _blocks(lines, wanted, plain) if (place := _place(lines, wanted, given, at)) is not None
         ]
         if found:
             return found
-    return []
+    if wanted[0].strip():
+        return []
+    # one too many at the beginning, between what names the file and its lines
+    shorter = places(
+        lines, old.partition("\n")[2], new.partition("\n")[2] if not given[:1] or not given[0].strip() else new
+    )
+    return [replace(place, differed=(*place.differed, "blank lines")) for place in shorter]
 
 
 def _without_line_ends(line: str) -> str:

@@ -4,11 +4,12 @@
 SEARCH/REPLACE      a path on its own line, ``<<<<<<< SEARCH``, old lines, ``=======``, new lines, ``>>>>>>> REPLACE``;
                     nothing to search for makes the file
 apply_patch         ``*** Begin Patch`` … ``*** End Patch``, with ``*** Add File:``, ``*** Update File:`` and
-                    ``*** Delete File:``
+                    ``*** Delete File:``; ``*** Move to:``, ``@@`` with lines above a hunk, ``*** End of File``
 unified diff        ``--- a/path``, ``+++ b/path``, hunks; line numbers are not trusted
 ==================  ====================================================================================================
 
-Each becomes calls of the file tools, which find their place by its text, and refuse what they cannot find.
+Each becomes calls of the file tools, which find their place by its text, and refuse what they cannot find. A patch is
+one call a file: all of its hunks there are carried out, or none. Other files of the same answer stand for themselves.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _path_before(lines: Sequence[str], at: int) -> str | None:
         if _TAIL.fullmatch(line):
             return None
         name = line.strip("*#`: \t")
-        if not name or _FENCE.fullmatch(line):
+        if not re.search(r"\w", name) or _FENCE.fullmatch(line):
             continue
         return name if re.fullmatch(r"[^\s<>|\"]+", name) else None
     return None
@@ -129,9 +130,8 @@ def _file_edits(what: str, path: str, body: Sequence[str]) -> list[Edit]:
         if not all(line.startswith("+") for line in body if line.strip()):
             raise Malformed(f"{path}: every line of a file that is added begins with '+'.")
         return [("write_file", {"path": path, "content": "".join(f"{line[1:]}\n" for line in body if line)})]
-    if body and _MOVE.fullmatch(body[0].rstrip()):
-        raise Malformed(f"{path}: a patch cannot move files here; write the new file, and delete the old one.")
-    return _hunks(path, [line for line in body if line.rstrip() != _END_OF_FILE])
+    move = _MOVE.fullmatch(body[0].rstrip()) if body else None
+    return [_patch(path, body[1:] if move else body, move_to=move[1].strip() if move else None)]
 
 
 # --- unified diff
@@ -158,10 +158,9 @@ def _diffs(lines: Sequence[str]) -> list[Edit]:
         elif before == _NOWHERE:
             content = "".join(f"{line[1:]}\n" for line in body if line.startswith("+"))
             edits.append(("write_file", {"path": after, "content": content}))
-        elif before != after:
-            raise Malformed(f"{before}: a diff cannot rename files here; write the new file, and delete the old one.")
         else:
-            edits += _hunks(after, [line for line in body if not line.startswith("\\")])
+            hunks = [line for line in body if not line.startswith("\\")]
+            edits.append(_patch(before, hunks, move_to=None if after == before else after))
     return edits
 
 
@@ -177,30 +176,48 @@ def _diffed(line: str) -> str:
 # --- both
 
 
-def _hunks(path: str, body: Sequence[str]) -> list[Edit]:
-    """An edit a hunk: what it keeps and takes away is the old text, what it keeps and adds the new one."""
-    hunks: list[list[str]] = []
-    for line in body:
-        if line.startswith("@@") or not hunks:
-            hunks.append([])
-        if not line.startswith("@@"):
-            hunks[-1].append(line)
-    edits = []
-    for hunk in hunks:
-        if not hunk:
+def _patch(path: str, body: Sequence[str], *, move_to: str | None = None) -> Edit:
+    """One file's hunks as a call: what a hunk keeps and takes away is its old text, what it keeps and adds the new."""
+    hunks: list[dict[str, Any]] = []
+    after: list[str] = []
+    lines: list[str] = []
+    for line in (*body, "@@"):
+        ends = line.rstrip() == _END_OF_FILE
+        if not ends and not line.startswith("@@"):
+            if line and line[0] not in " +-":
+                raise Malformed(f"{path}: a line of a hunk begins with ' ', '+' or '-', not like {line[:60]!r}.")
+            lines.append(line)
             continue
-        wrong = next((line for line in hunk if line and line[0] not in " +-"), None)
-        if wrong is not None:
-            raise Malformed(f"{path}: a line of a hunk begins with ' ', '+' or '-', not like {wrong[:60]!r}.")
-        old = [line[1:] for line in hunk if line[:1] != "+"]
-        new = [line[1:] for line in hunk if line[:1] != "-"]
-        if not any(line.strip() for line in old):
-            raise Malformed(f"{path}: a hunk that only adds needs some lines around it, to be found.")
-        if old != new:
-            edits.append(_replacement(path, old, new))
-    if not edits:
+        if any(lines):
+            hunks.append(_hunk(path, after, lines, at_end=ends))
+            after = []
+        lines = []
+        if not ends:
+            after.append(_above(line))
+    hunks = [hunk for hunk in hunks if hunk["old"] != hunk["new"]]
+    if not hunks and move_to is None:
         raise Malformed(f"{path}: the patch changes nothing.")
-    return edits
+    arguments: dict[str, Any] = {"path": path, "hunks": hunks}
+    return "patch_file", arguments if move_to is None else {**arguments, "move_to": move_to}
+
+
+def _hunk(path: str, after: Sequence[str], lines: list[str], *, at_end: bool) -> dict[str, Any]:
+    while not lines[-1]:
+        # what separates it from what follows
+        lines.pop()
+    old = [line[1:] for line in lines if line[:1] != "+"]
+    new = [line[1:] for line in lines if line[:1] != "-"]
+    if old and not any(line.strip() for line in old):
+        raise Malformed(f"{path}: a hunk that only adds needs some lines around it, to be found.")
+    return {"after": list(after) if any(after) else [], "old": old, "new": new, "at_end": at_end}
+
+
+def _above(header: str) -> str:
+    """The line that a hunk's header names; empty if it only has line numbers, which are not trusted."""
+    if re.match(r"@@ -\d+(,\d+)? \+\d+(,\d+)? @@", header):
+        return ""
+    named = header[2:].removesuffix("@@").removeprefix(" ").rstrip()
+    return "" if named.strip(" .") == "" else named
 
 
 def _replacement(path: str, old: Sequence[str], new: Sequence[str]) -> Edit:

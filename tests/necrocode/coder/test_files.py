@@ -227,8 +227,8 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
 def test_writing_keeps_what_a_file_had_of_line_ends_and_marks(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
     with Beneath(tmp_path) as folder:
-        assert write_file(folder, "f", "x\ny\n").path == "f"
+        assert write_file(folder, "f", "x\ny\n").paths == ("f",)
         assert (tmp_path / "f").read_bytes() == b"\xef\xbb\xbfx\r\ny\r\n"
-        assert write_file(folder, "f", "x\ny\n").path is None, "nothing changed, and it says so"
+        assert write_file(folder, "f", "x\ny\n").paths == (), "nothing changed, and it says so"
         assert write_file(folder, "a/b/new", "x\ny\n").content == "a/b/new created (2 lines)"
     assert (tmp_path / "a/b/new").read_bytes() == b"x\ny\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from necrocode.coder.tools import files
-from necrocode.coder.tools.beneath import Beneath
+from necrocode.coder.tools.beneath import Beneath, Refused
 from necrocode.coder.tools.offer import Malformed
 from necrocode.coder.tools.written_edits import edits_in
 from tests.necrocode.coder.conftest import MakeWorld
@@ -47,6 +47,7 @@ def applied(folder: Path, text: str) -> None:
         "edit_file": files.edit_file,
         "write_file": files.write_file,
         "delete_file": files.delete_file,
+        "patch_file": files.patch_file,
     }
     with Beneath(folder) as beneath:
         for name, arguments in edits_in(text):
@@ -129,6 +130,90 @@ That is all.
     assert (tmp_path / "a.py").read_text() == "\n" * 50 + "one = 2\n\nend\n"
 
 
+def patch(*lines: str) -> str:
+    return "\n".join(("*** Begin Patch", *lines, "*** End Patch"))
+
+
+TWICE = "class A:\n    def f(self):\n        return 0\n\nclass B:\n    def f(self):\n        return 0\n"
+
+
+def test_lines_above_a_hunk_tell_equal_places_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(TWICE)
+    text = patch(
+        "*** Update File: a.py", "@@ class B:", "@@     def f(self):", "-        return 0", "+        return 1"
+    )
+    applied(tmp_path, text)
+    assert (tmp_path / "a.py").read_text() == TWICE.removesuffix("0\n") + "1\n"
+
+
+def test_a_hunk_that_may_mean_several_places_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(TWICE)
+    with pytest.raises(Refused, match=r"stand 2 times \(lines 3, 7\)"):
+        applied(tmp_path, patch("*** Update File: a.py", "@@", "-        return 0", "+        return 1"))
+
+
+def test_a_file_is_patched_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("one\ntwo\n")
+    with pytest.raises(Refused, match=r"not in a\.py"):
+        applied(tmp_path, patch("*** Update File: a.py", "@@", "-one", "+1", "@@", "-three", "+3"))
+    assert (tmp_path / "a.py").read_text() == "one\ntwo\n"
+
+
+def test_hunks_that_only_add_go_below_the_line_they_name_or_to_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("one\ntwo\n")
+    (tmp_path / "empty").touch()
+    applied(tmp_path, patch("*** Update File: a.py", "@@ one", "+1.5", "@@", "+three", "*** End of File"))
+    applied(tmp_path, patch("*** Update File: empty", "+first"))
+    assert (tmp_path / "a.py").read_text() == "one\n1.5\ntwo\nthree\n"
+    assert (tmp_path / "empty").read_text() == "first\n"
+    with pytest.raises(Refused, match="needs some lines around it"):
+        applied(tmp_path, patch("*** Update File: a.py", "@@", "+somewhere"))
+
+
+def test_the_end_of_the_file_tells_equal_places_apart(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x\nx\n")
+    applied(tmp_path, patch("*** Update File: a", "@@", "-x", "+y", "*** End of File"))
+    assert (tmp_path / "a").read_text() == "x\ny\n"
+
+
+def test_a_file_is_moved_with_its_permissions_and_changed_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "a.sh").write_text("one\n")
+    (tmp_path / "a.sh").chmod(0o755)
+    applied(tmp_path, patch("*** Update File: a.sh", "*** Move to: sub/b.sh", "@@", "-one", "+two"))
+    assert not (tmp_path / "a.sh").exists()
+    assert (tmp_path / "sub/b.sh").read_text() == "two\n"
+    assert (tmp_path / "sub/b.sh").stat().st_mode & 0o777 == 0o755
+    applied(tmp_path, "--- a/sub/b.sh\n+++ b/c.sh\n@@ -1 +1 @@\n-two\n+three\n")
+    assert (tmp_path / "c.sh").read_text() == "three\n"
+    applied(tmp_path, patch("*** Update File: c.sh", "*** Move to: d.sh"))
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["d.sh"]
+
+
+def test_a_move_replaces_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("one\n")
+    (tmp_path / "b").write_text("mine\n")
+    with pytest.raises(Refused, match="which exists"):
+        applied(tmp_path, patch("*** Update File: a", "*** Move to: b", "@@", "-one", "+two"))
+    assert ((tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == ("one\n", "mine\n")
+
+
+@pytest.mark.parametrize("place", ["../b", ".git/b", "/etc/b"])
+def test_a_move_leads_nowhere_else(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a").write_text("one\n")
+    with pytest.raises(Refused):
+        applied(tmp_path, patch("*** Update File: a", f"*** Move to: {place}"))
+    assert (tmp_path / "a").exists()
+
+
+def test_a_moved_file_is_in_the_runs_snapshot(make_world: MakeWorld) -> None:
+    moved = BEGIN_PATCH.replace("calc.py\n", "calc.py\n*** Move to: sums.py\n")
+    world = make_world([answer(text=moved), finish("add adds now")])
+    assert world.drive().state == "completed"
+    assert world.content("sums.py") == "def add(a, b):\n    return a + b\n"
+    told = world.model.requests[-1].messages[-1]["content"]
+    assert "calc.py edited and moved to sums.py" in told
+
+
 def test_blocks_follow_each_other_in_one_file_and_an_empty_search_makes_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("one = 1\ntwo = 2\n")
     text = """### `a.py`
@@ -162,13 +247,11 @@ made = 1
         ("f\n<<<<<<< SEARCH\na\n=======\nb\n", "no line '>>>>>>> REPLACE'"),
         ("f\n<<<<<<< SEARCH\na\n", "no line '======='"),
         ("*** Begin Patch\n*** Update File: f\n-a\n+b\n", "no line '*** End Patch'"),
-        ("*** Begin Patch\n*** Update File: f\n*** Move to: g\n-a\n+b\n*** End Patch", "cannot move files"),
         ("*** Begin Patch\nhello\n*** End Patch", "every change stands under"),
         ("*** Begin Patch\n*** Update File: f\nwhat\n*** End Patch", "begins with ' ', '+' or '-'"),
         ("*** Begin Patch\n*** Update File: f\n a\n*** End Patch", "changes nothing"),
         ("*** Begin Patch\n*** Add File: f\na\n*** End Patch", "begins with '+'"),
-        ("--- a/f\n+++ b/g\n@@\n-a\n+b\n", "cannot rename"),
-        ("--- a/f\n+++ b/f\n@@ -1,0 +2 @@\n+b\n", "needs some lines around it"),
+        ("--- a/f\n+++ b/f\n@@ -1,2 +2 @@\n \n+b\n", "needs some lines around it"),
     ],
 )
 def test_half_an_edit_is_none_and_says_what_is_missing(text: str, words: str) -> None:
