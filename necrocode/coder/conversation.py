@@ -21,7 +21,7 @@ from necrocode.coder.settings import CoderSettings, Mode
 from necrocode.coder.spending import Spending
 from necrocode.coder.terms import Terms
 from necrocode.coder.tools.offer import TOOLS, Malformed, parse
-from necrocode.coder.tools.written_edits import edits_in
+from necrocode.coder.tools.written_edits import edit_in_command, edits_in, one_by_one
 from necrocode.engine.errors import TaskError
 from necrocode.states.ports import ChatRequest
 
@@ -80,6 +80,8 @@ class _Call:
     name: str
     arguments: Mapping[str, Any]
     error: str = ""
+    #: How the model named it, where that is another name.
+    said: str = ""
 
 
 class Conversation:
@@ -99,6 +101,8 @@ class Conversation:
         #: The present way of asking, and those that are still to be tried.
         self._modes: tuple[Mode, ...] = (settings.tool_mode,) if settings.tool_mode != "auto" else _OLDER_LADDER
         self._response_format = True
+        #: Whether a patch is one call a file; runs that began with earlier revisions take it hunk by hunk.
+        self._whole_patches = False
         self._reasoning = True
         self._queue: deque[_Call] = deque()
         self._explanation: str | None = None
@@ -160,6 +164,7 @@ class Conversation:
         if not self._messages:
             self._append({"role": "system", "content": result["system"]})
             self._modes = tuple(result.get("modes", self._modes))
+            self._whole_patches = bool(result.get("whole_patches"))
             self.terms = Terms.from_json(result["terms"]) if "terms" in result else self.terms
         self._say(result["user"])
         self.tree = result["snapshot"]
@@ -207,7 +212,7 @@ class Conversation:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": _named(call.name), "arguments": _sent(call, written["arguments"])},
+                "function": {"name": _named(call.said or call.name), "arguments": _sent(call, written["arguments"])},
             }
             for call, written in zip(calls, answer["tool_calls"], strict=True)
         ]
@@ -233,7 +238,7 @@ class Conversation:
     def _take_written_edits(self, text: str) -> bool:
         """Have edits carried out that stand in the text of an answer; whether there were any."""
         try:
-            edits = edits_in(text)
+            edits = edits_in(text) if self._whole_patches else one_by_one(edits_in(text))
         except Malformed as error:
             self._habits.malformed(str(error))
             self._say(f"{error} Better call a tool.")
@@ -251,7 +256,7 @@ class Conversation:
             return
         self._append({"role": "assistant", "content": text or "(an empty answer)"})
         try:
-            name, arguments = actions.read_action(text)
+            name, arguments = self._meant(*actions.read_action(text))
         except Malformed as error:
             times = self._habits.malformed(_CUT_ACTION if cut else str(error))
             if times >= MALFORMED_CALLS and len(self._modes) > 1 and not self._ever_called:
@@ -312,9 +317,15 @@ class Conversation:
             if cut:
                 # never repaired: a file would be written by half
                 _strictly(call["arguments"])
-            return _Call(identity, call["name"], parse(call["name"], call["arguments"]))
+            name, arguments = self._meant(call["name"], parse(call["name"], call["arguments"]))
+            return _Call(identity, name, arguments, said=call["name"])
         except Malformed as error:
             return _Call(identity, call["name"], {}, error=str(error))
+
+    def _meant(self, name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The call that a call stands for: a patch, where a command is one."""
+        edit = edit_in_command(arguments["command"]) if name == "bash" and self._whole_patches else None
+        return edit or (name, arguments)
 
     def _settle_queue(self) -> None:
         """Answer the calls at the head of the queue that need nobody: broken ones, and ``finish``."""

@@ -92,6 +92,7 @@ class ToolLoopCoder:
                 "user": briefing.task_message(work),
                 "snapshot": work.workspace.snapshot(),
                 "modes": list(modes),
+                "whole_patches": True,
                 "terms": Terms.listed(self._settings).as_json(),
             }
         # what the tests left lying about is no part of what will be committed, and the model should not see it either

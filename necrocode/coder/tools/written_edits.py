@@ -32,6 +32,7 @@ _FILE = re.compile(r"\*\*\* (Add|Update|Delete) File: (.+)")
 _MOVE = re.compile(r"\*\*\* Move to: (.+)")
 _BEGIN, _END, _END_OF_FILE = "*** Begin Patch", "*** End Patch", "*** End of File"
 _NOWHERE = "/dev/null"
+_HEREDOC = re.compile(r"\s*apply_patch\s*<<-?\s*(['\"]?)(?P<mark>\w+)\1\n(?P<patch>.*)\n(?P=mark)\s*", re.DOTALL)
 
 
 def edits_in(text: str) -> list[Edit]:
@@ -48,6 +49,34 @@ def edits_in(text: str) -> list[Edit]:
     if any(one.startswith("--- ") and other.startswith("+++ ") for one, other in pairwise(lines)):
         return _diffs(lines)
     return []
+
+
+def edit_in_command(command: str) -> Edit | None:
+    """The edit that a shell command stands for: ``apply_patch`` and a patch as its input, as models learned to call it.
+
+    ``None`` for any other command. :class:`Malformed` as :func:`edits_in`, and for a patch of several files: a call has
+    one result.
+    """
+    found = _HEREDOC.fullmatch(command)
+    edits = edits_in(found["patch"]) if found else []
+    if len(edits) > 1:
+        raise Malformed("A patch in a command changes one file: make a call for each, so that each has its result.")
+    return edits[0] if edits else None
+
+
+def one_by_one(edits: Sequence[Edit]) -> list[Edit]:
+    """Patches taken apart into an ``edit_file`` for each hunk, as earlier revisions read them."""
+    apart: list[Edit] = []
+    for name, given in edits:
+        if name != "patch_file":
+            apart.append((name, given))
+        elif "move_to" in given:
+            raise Malformed(
+                f"{given['path']}: a patch cannot move files here; write the new file, and delete the old one."
+            )
+        else:
+            apart += [_replacement(given["path"], hunk["old"], hunk["new"]) for hunk in given["hunks"]]
+    return apart
 
 
 # --- SEARCH/REPLACE

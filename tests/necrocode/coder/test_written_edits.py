@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from necrocode.coder.conversation import BRIEF, CHAT, Conversation, Use
+from necrocode.coder.settings import CoderSettings
 from necrocode.coder.tools import files
 from necrocode.coder.tools.beneath import Beneath, Refused
 from necrocode.coder.tools.offer import Malformed
-from necrocode.coder.tools.written_edits import edits_in
+from necrocode.coder.tools.written_edits import edit_in_command, edits_in
 from tests.necrocode.coder.conftest import MakeWorld
-from tests.necrocode.coder.world import answer, finish
+from tests.necrocode.coder.world import answer, call, finish
 
 SEARCH_REPLACE = """I mend it:
 
@@ -195,6 +197,41 @@ def test_a_move_replaces_no_other_file(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="which exists"):
         applied(tmp_path, patch("*** Update File: a", "*** Move to: b", "@@", "-one", "+two"))
     assert ((tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == ("one\n", "mine\n")
+
+
+def test_a_patch_given_to_a_command_that_is_none_here_is_carried_out(make_world: MakeWorld) -> None:
+    command = f"apply_patch <<'EOF'\n{BEGIN_PATCH}\nEOF\n"
+    world = make_world([answer(call("bash", command=command)), finish("add adds now")])
+    run = world.drive()
+    assert (run.state, world.content("calc.py")) == ("completed", "def add(a, b):\n    return a + b\n")
+    asked, told = world.model.requests[-1].messages[-2:]
+    assert (asked["tool_calls"][0]["function"]["name"], told["content"]) == ("bash", "calc.py edited")
+
+
+@pytest.mark.parametrize("command", ["apply_patch --help", "apply_patch <<EOF\nno patch\nEOF", "cat <<EOF\nx\nEOF"])
+def test_other_commands_are_commands(command: str) -> None:
+    assert edit_in_command(command) is None
+
+
+def test_a_command_patches_one_file() -> None:
+    text = patch("*** Delete File: a", "*** Delete File: b")
+    with pytest.raises(Malformed, match="a call for each"):
+        edit_in_command(f"apply_patch << 'X'\n{text}\nX")
+
+
+def test_a_run_that_began_before_patches_were_whole_goes_on_hunk_by_hunk() -> None:
+    text = patch("*** Update File: a.py", "@@", "-one", "+1", "@@", "-two", "+2")
+    brief = {"system": "s", "user": "u", "snapshot": "t", "modes": ["tools"]}
+    answered = {"text": text, "tool_calls": [], "finish_reason": "stop", "tokens_in": 1, "tokens_out": 1}
+    names = []
+    for more in ({}, {"whole_patches": True}):
+        talk = Conversation(CoderSettings("m"), base_tree="t")
+        talk.take(BRIEF, {**brief, **more})
+        talk.take(CHAT, answered)
+        step = talk.next()
+        assert isinstance(step, Use)
+        names.append(step.name)
+    assert names == ["edit_file", "patch_file"]
 
 
 @pytest.mark.parametrize("place", ["../b", ".git/b", "/etc/b"])
