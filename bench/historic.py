@@ -27,7 +27,7 @@ from tests.e2e.stage import KEY, Stage, calls, script
 FOLDER = Path(__file__).parent / "packages"
 _IGNORED = "__pycache__/\n*.egg-info/\n.hypothesis/\n.pytest_cache/\n"
 #: Of the package's tests: our own plugins for pytest would take longer to load than most of them to run.
-_ENVIRONMENT: Mapping[str, str] = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+_ENVIRONMENT: Mapping[str, str] = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 _PATIENCE = 300.0
 
 
