@@ -122,8 +122,8 @@ def bare_loop(root: Path, server: ScriptedServer, turns: int) -> dict[str, float
 
 def _carry_out(folder: Path, tool: str, given: Mapping[str, Any]) -> str:
     if tool == "bash":
-        done = subprocess.run(["bash", "-c", given["command"]], cwd=folder, capture_output=True, text=True, check=False)
-        return str(done.stdout)
+        argv = ["bash", "-c", given["command"]]
+        return str(subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False).stdout)
     file = folder / given["path"]
     content = file.read_text(encoding="utf-8")
     if tool == "edit_file":
