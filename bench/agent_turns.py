@@ -124,8 +124,8 @@ def _carry_out(folder: Path, tool: str, given: Mapping[str, Any]) -> str:
     if tool == "bash":
         argv = ["bash", "-c", given["command"]]
         return str(subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False).stdout)
-    file = folder / given["path"]
-    content = file.read_text(encoding="utf-8")
+    file: Path = folder / given["path"]
+    content: str = file.read_text(encoding="utf-8")
     if tool == "edit_file":
         file.write_text(content.replace(given["old_text"], given["new_text"]), encoding="utf-8")
     return content

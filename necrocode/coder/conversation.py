@@ -6,22 +6,20 @@ reads no clock and nothing of the slot, so the same results always give the same
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from necrocode.coder import actions, briefing, document
-from necrocode.coder.condensing import REASONING, STEPS, condense
+from necrocode.coder.calls import Call, meant, without_thoughts
 from necrocode.coder.habits import MALFORMED_CALLS, Habits
 from necrocode.coder.settings import CoderSettings, Mode
 from necrocode.coder.spending import Spending
 from necrocode.coder.terms import Terms
-from necrocode.coder.tools.offer import TOOLS, Malformed, parse
-from necrocode.coder.tools.written_edits import edit_in_command, edits_in, one_by_one
+from necrocode.coder.tools.offer import Malformed
+from necrocode.coder.tools.written_edits import edits_in, one_by_one
+from necrocode.coder.transcript import FUNCTIONS, Transcript, canonical
 from necrocode.engine.errors import TaskError
 from necrocode.states.ports import ChatRequest
 
@@ -32,10 +30,6 @@ TOOL = "tool."
 #: How an answer's mode was chosen before briefs recorded it.
 _OLDER_LADDER: tuple[Mode, ...] = ("tools", "json")
 _SUMMARY_CHARACTERS = 4000
-_EXCERPT = 200
-#: What is left of a context window below which the conversation is condensed, and to what part of it.
-_ROOM = 4
-_CONDENSED_TO = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +65,6 @@ class Done:
 NextStep: TypeAlias = Ask | Use | Done
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A call that waits for its turn. ``error`` instead of arguments: it cannot be carried out, and says why."""
-
-    #: Empty where the answer had no tool calls, but named what is to be done in its text.
-    id: str
-    name: str
-    arguments: Mapping[str, Any]
-    error: str = ""
-    #: How the model named it, where that is another name.
-    said: str = ""
-
-
 class Conversation:
     """One run's conversation with the model, over all its attempts.
 
@@ -95,24 +76,19 @@ class Conversation:
         self._settings = settings
         self._base_tree = base_tree
         self._task_tokens = task_tokens
-        self._messages: list[dict[str, Any]] = []
-        self._bytes = 0
-        self._digest = hashlib.sha256()
+        self._transcript = Transcript()
         #: The present way of asking, and those that are still to be tried.
         self._modes: tuple[Mode, ...] = (settings.tool_mode,) if settings.tool_mode != "auto" else _OLDER_LADDER
         self._response_format = True
         #: Whether a patch is one call a file; runs that began with earlier revisions take it hunk by hunk.
         self._whole_patches = False
         self._reasoning = True
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[Call] = deque()
         self._explanation: str | None = None
         self._results: list[str] = []
         self._failed_operations = False
         self._calls = 0
         self._shown_bytes = 0
-        #: Steps of condensing since the last answer, and tokens for each byte of a prompt as far as answers tell.
-        self._condensed = 0
-        self._density = 1 / 4
         self._ever_called = False
         self._told_unchanged = False
         self._habits = Habits()
@@ -142,9 +118,9 @@ class Conversation:
     def request(self, ask: Ask) -> ChatRequest:
         """The request that ``ask`` stands for. Its messages must not be changed."""
         if self.mode == "tools":
-            return ChatRequest(list(self._messages), _FUNCTIONS, ask.answer_tokens)
+            return ChatRequest(list(self._transcript.messages), FUNCTIONS, ask.answer_tokens)
         schema = actions.RESPONSE_FORMAT if self.mode == "actions" else document.RESPONSE_FORMAT
-        plain = document.as_plain(self._messages)
+        plain = document.as_plain(self._transcript.messages)
         return ChatRequest(plain, (), ask.answer_tokens, schema if self._response_format else None)
 
     def take(self, name: str, result: Any) -> None:
@@ -161,12 +137,12 @@ class Conversation:
     # --- what comes in
 
     def _take_brief(self, result: Mapping[str, Any]) -> None:
-        if not self._messages:
-            self._append({"role": "system", "content": result["system"]})
+        if not self._transcript.messages:
+            self._transcript.append({"role": "system", "content": result["system"]})
             self._modes = tuple(result.get("modes", self._modes))
             self._whole_patches = bool(result.get("whole_patches"))
             self.terms = Terms.from_json(result["terms"]) if "terms" in result else self.terms
-        self._say(result["user"])
+        self._transcript.say(result["user"])
         self.tree = result["snapshot"]
         self.summary = None
         self._told_unchanged = False
@@ -181,15 +157,13 @@ class Conversation:
                 self._change_mode()
         elif what == "reasoning":
             self._reasoning = False
-            self._drop_reasoning()
+            self._transcript.drop_reasoning()
         elif what == "context":
-            self._condense()
+            self._transcript.condense()
 
     def _take_answer(self, answer: Mapping[str, Any]) -> None:
         self.spending = self.spending.plus(answer)
-        if not answer.get("estimated"):
-            self._density = min(max(int(answer["tokens_in"]) / self._prompt_bytes(), 1 / 4), 1 / 2)
-        self._condensed = 0
+        self._transcript.was_answered(None if answer.get("estimated") else int(answer["tokens_in"]))
         cut = answer.get("finish_reason") == "length"
         text = without_thoughts(answer.get("text", ""))
         if self.mode == "json":
@@ -204,36 +178,36 @@ class Conversation:
     def _take_calls(self, answer: Mapping[str, Any], text: str, *, cut: bool) -> None:
         self._habits.called()
         self._ever_called = True
+        made = answer["tool_calls"]
         calls = [
-            self._checked(call, number, cut=cut and number == len(answer["tool_calls"]))
-            for number, call in enumerate(answer["tool_calls"], 1)
+            # some endpoints give no ids, or the same one twice
+            Call.checked(
+                f"call_{self.spending.turns}_{number}",
+                call,
+                cut=cut and number == len(made),
+                whole_patches=self._whole_patches,
+            )
+            for number, call in enumerate(made, 1)
         ]
-        said = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": _named(call.said or call.name), "arguments": _sent(call, written["arguments"])},
-            }
-            for call, written in zip(calls, answer["tool_calls"], strict=True)
-        ]
+        said = [call.as_said(written["arguments"]) for call, written in zip(calls, made, strict=True)]
         thoughts = dict(answer.get("reasoning") or {}) if self._reasoning else {}
-        self._append({"role": "assistant", "content": text or None, "tool_calls": said, **thoughts})
+        self._transcript.append({"role": "assistant", "content": text or None, "tool_calls": said, **thoughts})
         self._queue.extend(calls)
         self._settle_queue()
 
     def _take_plain(self, text: str, *, cut: bool, refused: bool) -> None:
-        self._append({"role": "assistant", "content": text or "(an empty answer)"})
+        self._transcript.append({"role": "assistant", "content": text or "(an empty answer)"})
         if not cut and self._take_written_edits(text):
             return
         times = self._habits.plain(text, refused=refused)
         if times == 2 and len(self._modes) > 1 and not self._ever_called:
             # an endpoint that takes the tools and passes none of them on to the model
             self._change_mode()
-            self._say("Answer with one JSON document, as described above.")
+            self._transcript.say("Answer with one JSON document, as described above.")
         elif cut:
-            self._say("Your answer was cut at its longest length. Call a tool right away, with less text.")
+            self._transcript.say("Your answer was cut at its longest length. Call a tool right away, with less text.")
         else:
-            self._say("That was no tool call. Go on by calling a tool; if the task is done, call finish.")
+            self._transcript.say("That was no tool call. Go on by calling a tool; if the task is done, call finish.")
 
     def _take_written_edits(self, text: str) -> bool:
         """Have edits carried out that stand in the text of an answer; whether there were any."""
@@ -241,9 +215,9 @@ class Conversation:
             edits = edits_in(text) if self._whole_patches else one_by_one(edits_in(text))
         except Malformed as error:
             self._habits.malformed(str(error))
-            self._say(f"{error} Better call a tool.")
+            self._transcript.say(f"{error} Better call a tool.")
             return True
-        self._queue.extend(_Call("", name, arguments) for name, arguments in edits)
+        self._queue.extend(Call("", name, arguments) for name, arguments in edits)
         if edits:
             self._habits.called()
         return bool(edits)
@@ -254,36 +228,37 @@ class Conversation:
             self._change_mode()
             self._take_document(text, cut=cut)
             return
-        self._append({"role": "assistant", "content": text or "(an empty answer)"})
+        self._transcript.append({"role": "assistant", "content": text or "(an empty answer)"})
         try:
-            name, arguments = self._meant(*actions.read_action(text))
+            name, arguments = actions.read_action(text)
+            name, arguments = meant(name, arguments) if self._whole_patches else (name, arguments)
         except Malformed as error:
             times = self._habits.malformed(_CUT_ACTION if cut else str(error))
             if times >= MALFORMED_CALLS and len(self._modes) > 1 and not self._ever_called:
                 # a model that cannot be held to it, by an endpoint that does not try
                 self._change_mode()
                 self._habits = Habits()
-                self._say("Answer with one JSON document, as described above.")
+                self._transcript.say("Answer with one JSON document, as described above.")
             else:
-                self._say(_CUT_ACTION if cut else f"Error: {error}")
+                self._transcript.say(_CUT_ACTION if cut else f"Error: {error}")
             return
         self._ever_called = True
-        self._queue.append(_Call("", name, arguments))
+        self._queue.append(Call("", name, arguments))
         self._settle_queue()
 
     def _take_document(self, text: str, *, cut: bool) -> None:
-        self._append({"role": "assistant", "content": text or "(an empty answer)"})
+        self._transcript.append({"role": "assistant", "content": text or "(an empty answer)"})
         try:
             found = document.read_document(text)
         except Malformed as error:
             cause = "Your answer was cut at its longest length; change fewer files at once." if cut else str(error)
             self._habits.malformed(cause)
-            self._say(cause)
+            self._transcript.say(cause)
             return
         self._habits.carried_out()
         self._failed_operations = False
         self._explanation = found.explanation if found.changes else None
-        self._queue.extend(_Call("", name, arguments) for name, arguments in found.operations)
+        self._queue.extend(Call("", name, arguments) for name, arguments in found.operations)
         if not self._queue:
             self._end_document()
 
@@ -298,7 +273,7 @@ class Conversation:
         self.tree = tree
         content = str(result["content"])
         self._shown_bytes += len(content.encode("utf-8", "replace"))
-        content += self._habits.repeated(call.name, _canonical(call.arguments), content) or self._habits.ended(
+        content += self._habits.repeated(call.name, canonical(call.arguments), content) or self._habits.ended(
             call.name, content, turn=self.spending.turns, ok=ok
         )
         self._failed_operations |= not ok
@@ -309,23 +284,6 @@ class Conversation:
             self._end_written()
 
     # --- calls
-
-    def _checked(self, call: Mapping[str, Any], number: int, *, cut: bool) -> _Call:
-        # some endpoints give no ids, or the same one twice
-        identity = f"call_{self.spending.turns}_{number}"
-        try:
-            if cut:
-                # never repaired: a file would be written by half
-                _strictly(call["arguments"])
-            name, arguments = self._meant(call["name"], parse(call["name"], call["arguments"]))
-            return _Call(identity, name, arguments, said=call["name"])
-        except Malformed as error:
-            return _Call(identity, call["name"], {}, error=str(error))
-
-    def _meant(self, name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The call that a call stands for: a patch, where a command is one."""
-        edit = edit_in_command(arguments["command"]) if name == "bash" and self._whole_patches else None
-        return edit or (name, arguments)
 
     def _settle_queue(self) -> None:
         """Answer the calls at the head of the queue that need nobody: broken ones, and ``finish``."""
@@ -345,9 +303,9 @@ class Conversation:
         if not self._queue and self._results:
             self._end_written()
 
-    def _answer_call(self, call: _Call, content: str) -> None:
+    def _answer_call(self, call: Call, content: str) -> None:
         if call.id:
-            self._append({"role": "tool", "tool_call_id": call.id, "content": content})
+            self._transcript.append({"role": "tool", "tool_call_id": call.id, "content": content})
         else:
             self._results.append(content)
 
@@ -359,7 +317,7 @@ class Conversation:
         results, self._results = "\n\n".join(self._results), []
         if self.mode == "tools":
             results = f"What you wrote was carried out:\n{results}\n\n{_GO_ON}"
-        self._say(results)
+        self._transcript.say(results)
 
     def _end_document(self) -> None:
         results, self._results = self._results, []
@@ -368,13 +326,12 @@ class Conversation:
                 self.summary = self._explanation[:_SUMMARY_CHARACTERS]
                 return
             results.append(_NOTHING_CHANGED + " If that is right, send an empty list of code_changes again.")
-        self._say("\n\n".join(results))
+        self._transcript.say("\n\n".join(results))
 
     def _change_mode(self) -> None:
         self._modes = self._modes[1:]
-        self._messages[0] = {"role": "system", "content": briefing.system_prompt(self.mode)}
+        self._transcript.replace_system_prompt(briefing.system_prompt(self.mode))
         self._habits.called()
-        self._drop_reasoning()
 
     def _may_finish(self) -> bool:
         if self.tree != self._base_tree or self._told_unchanged:
@@ -385,112 +342,21 @@ class Conversation:
     # --- what goes out
 
     def _ask(self) -> Ask:
-        answer_tokens = self._settings.answer_tokens
-        window = self.terms.context_window
-        if window is not None:
-            wanted = min(answer_tokens, window // _ROOM)
-            if window - self._prompt_tokens() < wanted:
-                while self._condensed <= STEPS and self._prompt_tokens() > window // _CONDENSED_TO:
-                    self._condense()
-                # half the window is better, a quarter will do
-                self._condensed = STEPS + 1 if window - self._prompt_tokens() < wanted else 0
-            answer_tokens = min(answer_tokens, max(1, window - self._prompt_tokens()))
-        if self._condensed > STEPS:
+        said, answer_tokens = self._transcript, self._settings.answer_tokens
+        if self.terms.context_window is not None:
+            answer_tokens = said.fit(self.terms.context_window, answer_tokens)
+        if said.is_too_long:
             raise TaskError(
                 "The conversation is too long for the model, condensed as far as it goes. "
                 "Use a model with a larger context, or split the task.",
                 stop_reason="context_overflow",
             )
         allowed = self.spending.allowance(
-            self._settings, self.terms, self._task_tokens, -(-self._prompt_bytes() // 4), answer_tokens
+            self._settings, self.terms, self._task_tokens, -(-said.bytes // 4), answer_tokens
         )
-        return Ask(self.spending.turns + 1, allowed, len(self._messages), self._digest.hexdigest()[:16])
-
-    def _append(self, message: dict[str, Any]) -> None:
-        # counted and hashed once, as it comes: a replay of many turns must not write out the whole at each
-        written = _written(message)
-        self._bytes += len(written)
-        self._digest.update(written)
-        self._messages.append(message)
-
-    def _say(self, text: str) -> None:
-        # endpoints want their reasoning back while the model goes from call to call, and not beyond
-        self._drop_reasoning()
-        self._append({"role": "user", "content": text})
-
-    def _drop_reasoning(self) -> None:
-        for message in self._messages:
-            for name in REASONING:
-                if message.pop(name, None) is not None:
-                    self._bytes = -1
-        if self._bytes < 0:
-            self._count()
-
-    def _condense(self) -> None:
-        """Go on to the next step that makes it shorter; beyond the last one it stays as it is."""
-        before = self._bytes
-        while self._condensed < STEPS and self._bytes >= before:
-            condense(self._messages, self._condensed)
-            self._condensed += 1
-            self._count()
-        if self._bytes >= before:
-            self._condensed = STEPS + 1
-
-    def _count(self) -> None:
-        self._bytes = sum(len(_written(message)) for message in self._messages)
-
-    def _prompt_bytes(self) -> int:
-        return self._bytes + _FUNCTION_BYTES
-
-    def _prompt_tokens(self) -> int:
-        return int(self._prompt_bytes() * self._density) + 1
-
-
-def without_thoughts(text: str) -> str:
-    """``text`` without the thoughts that some models write before their answer, between ``<think>`` and ``</think>``.
-
-    They are recorded with the answer; neither its reader nor the model is shown them again.
-    """
-    return re.sub(r"\A\s*<think>.*?(</think>\s*|\Z)", "", text, flags=re.DOTALL)
+        return Ask(self.spending.turns + 1, allowed, len(said.messages), said.digest)
 
 
 _NOTHING_CHANGED = "Nothing has changed in the repository yet."
 _GO_ON = "Go on by calling a tool; if the task is done, call finish."
 _CUT_ACTION = "Your answer was cut at its longest length, so nothing was done. Write less at once: several small edits."
-_FUNCTIONS = tuple(tool.as_function() for tool in TOOLS.values())
-
-
-def _written(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
-
-
-_FUNCTION_BYTES = len(_written(_FUNCTIONS))
-
-
-def _strictly(arguments: str) -> None:
-    try:
-        json.loads(arguments)
-    except ValueError:
-        raise Malformed(
-            "Your answer was cut at its longest length, so this call was not made. "
-            "Write less at once: several small edits."
-        ) from None
-
-
-def _sent(call: _Call, written: str) -> str:
-    """The call's arguments for the conversation: always a JSON object, since some endpoints refuse what is not."""
-    try:
-        if isinstance(json.loads(written), dict):
-            return written
-    except (ValueError, RecursionError):
-        if not call.error:
-            return _canonical(call.arguments)
-    return _canonical({"malformed": written[:_EXCERPT]})
-
-
-def _named(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "unnamed"
-
-
-def _canonical(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from necrocode.coder.actions import RESPONSE_FORMAT, read_action
-from necrocode.coder.conversation import without_thoughts
+from necrocode.coder.calls import without_thoughts
 from necrocode.coder.terms import Terms
 from necrocode.coder.tools.offer import TOOLS, Malformed
 from necrocode.engine.errors import EnvironmentFault
