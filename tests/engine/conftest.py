@@ -10,6 +10,9 @@ import pytest
 
 from necrocode.engine.journal import Journal
 from tests.engine.workshop import OpenJournal, Workshop
+from tests.memory import tmp_path
+
+__all__ = ["blank", "journal", "open_journal", "tmp_path", "workshop"]
 
 
 @pytest.fixture(scope="session")

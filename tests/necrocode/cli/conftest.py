@@ -9,8 +9,9 @@ import pytest
 from necrocode.scripted.server import ScriptedServer
 from tests.e2e.conftest import play, stage
 from tests.e2e.stage import KEY, SOLVE, Stage, script
+from tests.memory import tmp_path
 
-__all__ = ["play", "stage"]
+__all__ = ["play", "stage", "tmp_path"]
 
 
 @pytest.fixture(scope="module")

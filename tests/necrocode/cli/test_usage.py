@@ -58,7 +58,7 @@ def test_commands_that_print_data_have_json_and_all_have_home_and_config() -> No
         assert command is not None
         options = {option for parameter in command.params for option in parameter.opts}
         assert ("--json" in options) == (name in printing), name
-        if name not in ("diagram", "demo", "db", "tasks", "artifacts"):
+        if name not in ("diagram", "demo", "db", "tasks", "artifacts", "acp"):
             assert {"--home", "--config", "--debug"} <= options, name
 
 

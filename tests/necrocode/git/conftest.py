@@ -9,7 +9,10 @@ import pytest
 from necrocode.git.layout import RemoteUrl, RepoPlace
 from necrocode.git.workspace import GitWorkspace, GitWorkspaces
 from necrocode.states.ports import SlotAllocation
+from tests.memory import tmp_path
 from tests.necrocode.git.repositories import Origin, fsck
+
+__all__ = ["bench", "tmp_path"]
 
 FILES: dict[str, str | bytes] = {
     "README.md": "hello\n",

@@ -123,7 +123,7 @@ def _odd(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name == ".git"] + fifos
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=st.lists(OPERATIONS, max_size=8), after=st.lists(OPERATIONS, max_size=8))
 def test_a_snapshot_is_gits_own_tree_and_restoring_it_brings_back_every_byte(
     before: list[tuple[str, bytes, bytes]], after: list[tuple[str, bytes, bytes]]
@@ -169,7 +169,7 @@ def test_a_snapshot_is_gits_own_tree_and_restoring_it_brings_back_every_byte(
         assert fsck(store.path) == ""
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=st.lists(OPERATIONS, max_size=6), after=st.lists(OPERATIONS, min_size=1, max_size=3))
 def test_a_snapshot_of_the_named_paths_equals_a_whole_one(
     before: list[tuple[str, bytes, bytes]], after: list[tuple[str, bytes, bytes]]

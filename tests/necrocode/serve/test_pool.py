@@ -89,8 +89,8 @@ def test_while_one_waits_others_are_answered_and_the_first_slot_back_is_its(pool
             thread.start()
         assert pool.get("/health").status_code == 200
         for _ in waiting:
-            assert pool.post(f"/slots/{slot}/release").status_code == 204
             before = len(answers)
+            assert pool.post(f"/slots/{slot}/release").status_code == 204
             eventually(partial(_more, answers, before))
         for thread in waiting:
             thread.join()
