@@ -54,7 +54,7 @@ def _tried(executable: str) -> subprocess.CompletedProcess[bytes]:
             executable,
             *("--seccomp", str(calls.fileno())),
             *_namespaces(network=False),
-            *_system(executable),
+            *_system(executable, [option for name in etc_paths() for option in _read_only(name)]),
             *("--clearenv", "--remount-ro", "/", "--", "/bin/sh", "-c", ":"),
         ]
         return subprocess.run(
@@ -92,7 +92,7 @@ class Bubblewrap:
 
     ``source`` is the runner's environment, ``hidden`` what no tool may uncover (necrocode's home), ``read_only_paths``
     gives what a slot needs readable besides itself, ``hosts_file`` is read as /etc/hosts where there is no network,
-    ``empty_file`` in the place of tools' logins.
+    ``empty_file`` in the place of tools' logins, ``etc`` as /etc.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Bubblewrap:
         read_only_paths: Callable[[Path], Sequence[Path]],
         hosts_file: Path,
         empty_file: Path,
+        etc: Path,
     ) -> None:
         self.executable = executable
         self._read_only_paths = read_only_paths
@@ -112,7 +113,7 @@ class Bubblewrap:
         usable = real_home.is_absolute() and not _is_system_path(real_home)
         #: HOME inside: where it is outside, so that tools with its path in them work; empty but for the tools' folders.
         self.home = str(real_home) if usable else _SPARE_HOME
-        self._system = [*_system(executable), *_memory(executable, self.home)]
+        self._system = [*_system(executable, ["--ro-bind", str(etc), "/etc"]), *_memory(executable, self.home)]
         roots = tool_roots(source, real_home, hidden)
         for root in roots:
             self._system += ["--ro-bind-try", str(root), str(root)]
@@ -151,8 +152,8 @@ def _namespaces(*, network: bool) -> list[str]:
     return [*options, "--new-session", "--die-with-parent", "--cap-drop", "ALL"]
 
 
-def _system(executable: str) -> list[str]:
-    """The system's folders, read-only, and fresh /proc, /dev and /tmp."""
+def _system(executable: str, etc: Sequence[str]) -> list[str]:
+    """The system's folders, read-only, ``etc`` of them, and fresh /proc, /dev and /tmp."""
     options: list[str] = []
     for name in SYSTEM_FOLDERS:
         folder = Path(name)
@@ -160,9 +161,7 @@ def _system(executable: str) -> list[str]:
             options += ["--symlink", str(folder.readlink()), name]
         elif folder.is_dir():
             options += ["--ro-bind", name, name]
-    for name in etc_paths():
-        options += _read_only(name)
-    options += ["--proc", "/proc", "--dev", "/dev", *_memory(executable, "/tmp")]
+    options += [*etc, "--proc", "/proc", "--dev", "/dev", *_memory(executable, "/tmp")]
     options += [*_memory(executable, "/var/tmp"), "--dir", "/run"]
     if os.geteuid() == 0:
         # root without any capability still owns /proc/sys: kernel.core_pattern runs a program as root outside

@@ -12,11 +12,13 @@ from typing import Any
 from necrocode.commands import landlock
 from necrocode.commands.bubblewrap import LOOPBACK_HOSTS, Bubblewrap
 from necrocode.commands.environment import clean_environment, marks
+from necrocode.commands.etc import etc_copy
 from necrocode.commands.fallback import LandlockPlaces
 from necrocode.commands.folder import CommandFolder
 from necrocode.commands.limits import CommandLimits
 from necrocode.commands.sandbox import SandboxReport, shell
 from necrocode.commands.submodules import submodule_places
+from necrocode.commands.toolroots import etc_paths
 from necrocode.commands.whole import COMMAND_BYTES
 from necrocode.states.ports import CommandSpec
 
@@ -131,6 +133,7 @@ class Requests:
             read_only_paths=self._read_only_paths,
             hosts_file=self._fixed_file(".hosts", LOOPBACK_HOSTS),
             empty_file=self._fixed_file(".empty", ""),
+            etc=etc_copy(self._dir, etc_paths()),
         )
 
     @cached_property

@@ -1,0 +1,81 @@
+"""A copy of the pieces of /etc that a sandbox shows: one folder to be mounted instead of fifty.
+
+Each mount costs bubblewrap a tenth of a millisecond and more, and every command pays for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+#: Mounted over where they are needed; the copy is read-only then, so their places must be there.
+PLACES = ("hosts", "resolv.conf")
+
+
+def etc_copy(into: Path, paths: Iterable[str], draft_prefix: str = ".new-etc-") -> Path:
+    """The folder below ``into`` that holds copies of ``paths`` (all below /etc), made if it is not there yet.
+
+    Its name tells what was copied, so that a change of the machine's gives another folder, and commands under way keep
+    theirs. What cannot be read is left out, as it could not be read in the sandbox either. Raises ``OSError``.
+    """
+    found = [Path(path) for path in paths if os.path.lexists(path)]
+    digest = hashlib.sha256()
+    for path in found:
+        for line in _looks(path):
+            digest.update(os.fsencode(line) + b"\0")
+    place = into / f".etc-{digest.hexdigest()[:16]}"
+    if place.is_dir():
+        return place
+    draft = Path(tempfile.mkdtemp(prefix=draft_prefix, dir=into))
+    try:
+        for path in found:
+            _copy(path, draft / path.relative_to("/etc"))
+        for name in PLACES:
+            (draft / name).touch()
+        draft.chmod(0o755)
+        draft.rename(place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        if place.is_dir():
+            # another process was faster
+            return place
+        raise
+    return place
+
+
+def _looks(path: Path) -> Iterator[str]:
+    """What changes when the content does."""
+    with suppress(OSError):
+        status = path.lstat()
+        target = str(path.readlink()) if path.is_symlink() else ""
+        yield f"{path} {status.st_mode} {status.st_size} {status.st_mtime_ns} {target}"
+        if target:
+            status = path.stat()
+            yield f"{status.st_size} {status.st_mtime_ns}"
+        if stat.S_ISDIR(status.st_mode):
+            for child in sorted(path.iterdir()):
+                yield from _looks(child)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        # what a piece itself is a link to may not be there inside; links in it lead to its neighbours or into /usr
+        mode = source.stat().st_mode
+        if stat.S_ISDIR(mode):
+            shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+        elif stat.S_ISREG(mode):
+            shutil.copy2(source, target)
+    except (PermissionError, FileNotFoundError):
+        return
+    except shutil.Error as error:
+        # Copies what it can, and tells the rest: of that, only what may not be read is expected.
+        for _, _, why in error.args[0]:
+            if "Permission denied" not in str(why):
+                raise OSError(str(why)) from error
