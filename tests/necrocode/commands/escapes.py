@@ -26,7 +26,7 @@ from pathlib import Path
 from necrocode.commands.processes import machine
 from necrocode.demo.stage import git
 from tests.necrocode.commands.driving import processes_called
-from tests.necrocode.commands.scene import HOSTILE, LIMITS, Scene
+from tests.necrocode.commands.scene import HOSTILE, LIMITS, PYTHON, Scene
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _kill_keeper(scene: Scene) -> bool:
 
 def _forge(scene: Scene) -> bool:
     shutil.copy(HOSTILE, scene.slot / "hostile.py")
-    command = f"python3 hostile.py forge {scene.commands_dir} {machine()['boot_id']}; exit 7"
+    command = f"{shlex.join(PYTHON)} hostile.py forge {scene.commands_dir} {machine()['boot_id']}; exit 7"
     return scene.run(command).exit_code == 0
 
 
@@ -99,7 +99,7 @@ def _shared_memory(scene: Scene) -> bool:
 
 def _setuid(scene: Scene) -> bool:
     scene.run(
-        "cp /bin/true made && chmod 4755 made; chmod u+s made; python3 -c 'import os; os.chmod(\"made\", 0o6755)'"
+        "cp /bin/true made && chmod 4755 made; chmod u+s made; python3 -ISc 'import os; os.chmod(\"made\", 0o6755)'"
     )
     made = scene.slot / "made"
     assert made.exists()
@@ -112,12 +112,13 @@ def _repository() -> Path:
     keep = tempfile.TemporaryDirectory(prefix="necrocode-escapes-")
     atexit.register(keep.cleanup)
     part, whole = Path(keep.name, "part"), Path(keep.name, "whole")
+    bare = ("-c", "init.templateDir=")  # the sample hooks would be most of what is copied
     for folder in (part, whole):
         folder.mkdir()
-        git(folder, "init", "--quiet")
+        git(folder, *bare, "init", "--quiet")
         (folder / "file").write_text("a\n")
         if folder == whole:
-            git(whole, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "sub")
+            git(whole, *bare, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "sub")
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--no-gpg-sign", "-m", "first")
     return whole
@@ -129,7 +130,8 @@ def _git(plant: str) -> Callable[[Scene], bool]:
     def escapes(scene: Scene) -> bool:
         mark, slot = scene.root / "it-ran", scene.slot
         shutil.copytree(_repository(), slot, symlinks=True, dirs_exist_ok=True)
-        evil = f"#!/bin/sh\ntouch {shlex.quote(str(mark))}\ncat\n"
+        # a filter passes its input on; ssh must not wait for any
+        evil = f"#!/bin/sh\ntouch {shlex.quote(str(mark))}\n[ $# -gt 0 ] || exec cat\n"
         # whoever confines the command may hide the tools' configuration
         who = "export GIT_CONFIG_NOSYSTEM=1; git() { command git -c safe.directory='*' \"$@\"; }; "
         (slot / "evil").write_text(evil)
@@ -181,7 +183,7 @@ def _fork_bomb(scene: Scene) -> bool:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        scene.run(f"{name}() {{ {name} | {name} & }}; {name}; sleep 2", timeout=1.0)
+        scene.run(f"{name}() {{ {name} | {name} & }}; {name}; sleep 2", timeout=0.6)
     finally:
         over.set()
         watcher.join()
@@ -209,6 +211,9 @@ def _listening(
                 answering = threading.Thread(target=_answer, args=(server,))
                 answering.start()
                 stack.callback(answering.join)
+                # what was refused is not waited for
+                own = stack.enter_context(socket.socket(family, kind))
+                stack.callback(own.sendto, b"x", server.getsockname())
             given = name.replace("\0", "@") if isinstance(name, str) else server.getsockname()[1]
             return scene.hostile(attack, given)
 
