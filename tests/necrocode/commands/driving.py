@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from necrocode.commands.folder import CommandFolder, folder_name
 from necrocode.states.ports import CommandSpec
 
 ROOT = Path(__file__).resolve().parents[3]
+UNTIL_TOLD = "until [ -e go ]; do sleep 0.02; done"
+"""A part of a command that lasts until :func:`tell`."""
 
 
 def spec(
@@ -43,6 +46,14 @@ def spec(
         network=network,
         max_output_bytes=max_output_bytes,
     )
+
+
+def tell(slot: Path, *, seconds: float = 0) -> None:
+    """Let a command that holds :data:`UNTIL_TOLD` go on, at once or while the test goes on."""
+    if seconds:
+        threading.Timer(seconds, tell, [slot]).start()
+    else:
+        (slot / "go").touch()
 
 
 def runner_process(
