@@ -30,7 +30,7 @@ def spec(
     cwd: str = ".",
     env: Mapping[str, str] | None = None,
     pass_env: Sequence[str] = (),
-    network: bool = False,
+    network: bool | tuple[str, ...] = False,
     max_output_bytes: int = 65_536,
 ) -> CommandSpec:
     """A spec with an id of its own unless one is given; ``timeout`` in seconds."""

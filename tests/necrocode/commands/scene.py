@@ -41,7 +41,7 @@ class Scene:
     root: Path
     commands_dir: Path
     commands: SupervisedCommands
-    network: bool = False
+    network: bool | tuple[str, ...] = False
 
     def __post_init__(self) -> None:
         self.slot.mkdir(exist_ok=True)
