@@ -32,11 +32,13 @@ class Refused(Exception):
 
 
 def serve(listener: socket.socket, hosts: Hosts) -> None:
-    """Answer whoever connects to ``listener``, a thread each, for as long as the process lives."""
+    """Answer whoever connects to ``listener``, a thread each, until it is closed."""
     while True:
         try:
             client, _ = listener.accept()
         except OSError:
+            if listener.fileno() < 0:
+                return
             time.sleep(0.05)  # out of descriptors, say: connections end
             continue
         if threading.active_count() > 2 * CONNECTIONS:

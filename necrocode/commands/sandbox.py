@@ -50,12 +50,13 @@ def probe(mode: SandboxMode = "auto") -> SandboxReport:
     return SandboxReport("landlock", f"{why}; {missing}") if works else SandboxReport("none", f"{missing}; {why}")
 
 
-def unenforced(report: SandboxReport) -> str:
-    """Why a list of hosts holds nobody under ``report``; empty if it does."""
+def unenforced(report: SandboxReport, landlock_abi: int | None = None) -> str:
+    """Why a list of hosts holds nobody under ``report``, on a kernel of that Landlock (this one); empty if it does."""
+    version = landlock.abi() if landlock_abi is None else landlock_abi
     if report.kind == "none":
         return "to which programs keep without a sandbox only if they want to"
-    if report.kind == "landlock" and landlock.abi() < landlock.NETWORK_ABI:
-        known = f"this kernel's Landlock, {landlock.abi()}, is too old (Linux 6.7 has {landlock.NETWORK_ABI})"
+    if report.kind == "landlock" and version < landlock.NETWORK_ABI:
+        known = f"this kernel's Landlock, {version}, is too old (Linux 6.7 has {landlock.NETWORK_ABI})"
         return f"for which {known}: install bubblewrap"
     return ""
 

@@ -64,6 +64,7 @@ def runner_process(
         [
             *(sys.executable, "-m", "tests.necrocode.commands.runner_process"),
             *(str(commands_dir), sandbox, one.command_id, one.run_id, str(one.slot_path), one.command),
+            *(() if isinstance(one.network, bool) else one.network),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

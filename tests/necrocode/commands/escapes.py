@@ -25,6 +25,7 @@ from pathlib import Path
 
 from necrocode.commands.processes import machine
 from necrocode.demo.stage import git
+from tests.necrocode.commands import past_the_proxy
 from tests.necrocode.commands.driving import processes_called
 from tests.necrocode.commands.scene import HOSTILE, LIMITS, PYTHON, Scene
 
@@ -243,9 +244,16 @@ def _with_network(escapes: Callable[[Scene], bool]) -> Callable[[Scene], bool]:
     return lambda scene: escapes(replace(scene, network=True))
 
 
+def _with_hosts(escapes: Callable[[Scene], bool]) -> Callable[[Scene], bool]:
+    return lambda scene: escapes(replace(scene, network=past_the_proxy.NOBODY))
+
+
+MULTIPATH = "connect past the proxy by multipath TCP"
+"""Which not every kernel has."""
 OTHER_CALLS = "system calls of the 32-bit kind"
 """On x86 only."""
 _OUT = "../outside"
+_INET, _UNIX, _STREAM = socket.AF_INET, socket.AF_UNIX, socket.SOCK_STREAM
 _ABSTRACT = _listening(socket.AF_UNIX, "abstract", socket.SOCK_STREAM, "unix")
 _EVERY_HOOK = "for h in post-index-change pre-commit post-commit reference-transaction; do cp $E .git/hooks/$h; done"
 _NESTED = "git init -q && git config core.fsmonitor $E && git commit -q --allow-empty -m x; cd .."
@@ -325,6 +333,20 @@ GROUPS = {
         Attack("io_uring", _hostile("ring")),
         Attack("connect to an abstract Unix socket, with network", _with_network(_ABSTRACT), scoped=("bubblewrap",)),
         Attack(OTHER_CALLS, _hostile("other_calls")),
+    ),
+    "network, where hosts are listed": (
+        Attack("connect past the proxy", past_the_proxy.directly("tcp")),
+        Attack("connect past the proxy by fast open", past_the_proxy.directly("fast_open")),
+        Attack(MULTIPATH, past_the_proxy.directly("multipath")),
+        Attack("swap the address while it is looked at", past_the_proxy.directly("raced")),
+        Attack(
+            "send past the proxy by UDP", _with_hosts(_listening(_INET, ("127.0.0.1", 0), socket.SOCK_DGRAM, "udp"))
+        ),
+        Attack("connect to a Unix socket, with hosts", _with_hosts(_listening(_UNIX, "path", _STREAM, "unix"))),
+        Attack("be reached from outside", past_the_proxy.from_outside),
+        Attack("have another command's proxy connect", past_the_proxy.by_anothers),
+        Attack("have the proxy connect to another host", past_the_proxy.unlisted, plain_stops=True),
+        Attack("have a listed name lead inside", past_the_proxy.rebound, plain_stops=True),
     ),
 }
 """By what they are after."""

@@ -44,7 +44,7 @@ class Scene:
     network: bool | tuple[str, ...] = False
 
     def __post_init__(self) -> None:
-        self.slot.mkdir(exist_ok=True)
+        self.slot.mkdir(parents=True, exist_ok=True)
 
     @property
     def slot(self) -> Path:

@@ -15,7 +15,7 @@ from necrocode.commands import SupervisedCommands, landlock
 from necrocode.commands.sandbox import SandboxMode
 from tests.necrocode.commands.conftest import working
 from tests.necrocode.commands.driving import processes_called, wait_until
-from tests.necrocode.commands.escapes import ATTACKS, OTHER_CALLS, Attack
+from tests.necrocode.commands.escapes import ATTACKS, MULTIPATH, OTHER_CALLS, Attack
 from tests.necrocode.commands.scene import LIMITS, Scene
 
 MAY_BE_FORBIDDEN = frozenset(
@@ -27,6 +27,7 @@ MAY_BE_FORBIDDEN = frozenset(
         "make namespaces and mount",
         "reach the machine's host by a virtual socket",
         "io_uring",
+        MULTIPATH,
         OTHER_CALLS,
     }
 )
