@@ -17,6 +17,7 @@ CONNECTIONS = 128
 _HEAD_BYTES = 65_536
 _HEAD_SECONDS = 60.0
 _CONNECT_SECONDS = 30.0
+_REFUSING_SECONDS = 2.0
 _BYTES = 65_536
 _OWN_HEADERS = ("connection", "proxy-connection", "proxy-authorization", "keep-alive", "host")
 _REQUEST = re.compile(r"([A-Z]+) (\S+) HTTP/1\.[01]")
@@ -63,14 +64,19 @@ def _answer(client: socket.socket, hosts: Hosts) -> None:
         except Refused as refusal:
             line = str(refusal).encode("ascii", "replace")
             head_of_it = b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\n" % (refusal.status, line)
-            _say(client, head_of_it + b"Content-Length: %d\r\nConnection: close\r\n\r\n%s\n" % (len(line) + 1, line))
+            _refuse(client, head_of_it + b"Content-Length: %d\r\nConnection: close\r\n\r\n%s\n" % (len(line) + 1, line))
         except OSError:
             return  # one of the two is gone: the other one sees it
 
 
-def _say(client: socket.socket, words: bytes) -> None:
+def _refuse(client: socket.socket, words: bytes) -> None:
     try:
         client.sendall(words)
+        client.shutdown(socket.SHUT_WR)
+        # hung up on while it still speaks, it would not hear them
+        until = time.monotonic() + _REFUSING_SECONDS
+        while client.recv(_BYTES) and time.monotonic() < until:
+            client.settimeout(_REFUSING_SECONDS)
     except OSError:
         return  # it does not want to know
 
