@@ -74,11 +74,11 @@ def _network(value: object) -> object:
         if value.strip().lower() in ("true", "false", "1", "0", "yes", "no", "on", "off"):
             return value.strip().lower()
         value = [part for part in value.split(",") if part.strip()]
-    if not isinstance(value, list | tuple):
+    if isinstance(value, bool) or value in (0, 1):
         return value
     from necrocode.commands.hosts import checked
 
-    if not all(isinstance(entry, str) for entry in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
         raise ValueError("must be true, false or a list of hosts")
     return tuple(dict.fromkeys(checked(entry) for entry in value)) or False
 

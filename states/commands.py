@@ -93,7 +93,7 @@ def _run_once(ctx: Context, ports: Ports, name: str, order: Order, turn: int) ->
             timeout=limit,
             env=task.env,
             pass_env=task.pass_env,
-            network=tuple(network) if isinstance(network, list) else bool(network),
+            network=tuple(network) if isinstance(network, list | tuple) else bool(network),
             max_output_bytes=ctx.settings["max_output_bytes"],
         )
         return made if reports is None else replace(made, env={**made.env, **reports.variables(made)})
