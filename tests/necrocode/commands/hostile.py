@@ -171,8 +171,7 @@ def be_reached() -> bool:
 
 def udp(port: str) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.connect(("127.0.0.1", int(port)))
-        sender.send(b"x")
+        sender.sendto(b"x", ("127.0.0.1", int(port)))
         sender.settimeout(1)
         return sender.recv(1) == b"y"
 
