@@ -143,6 +143,8 @@ def _git(plant: str) -> Callable[[Scene], bool]:
         environment = {"PATH": os.environ["PATH"], "HOME": str(scene.root), "GIT_CONFIG_NOSYSTEM": "1"}
         environment |= {"GIT_SSH_COMMAND": "false"} if "ssh" not in plant else {}
         for one in words:
+            if mark.exists():
+                break
             with suppress(subprocess.TimeoutExpired):
                 subprocess.run(
                     ["git", "-C", slot, "-c", "user.name=n", "-c", "user.email=e", *one.split()],

@@ -6,6 +6,8 @@ import who need it.
 
 from __future__ import annotations
 
+# pathlib would double the start-up of most attacks
+# ruff: noqa: PTH104, PTH116, PTH123
 import contextlib
 import ctypes
 import mmap
@@ -17,7 +19,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
@@ -35,12 +36,13 @@ def nothing() -> bool:
 
 
 def environment(pid: str) -> bool:
-    return bool(KEY.search(Path(f"/proc/{pid}/environ").read_bytes()))
+    with open(f"/proc/{pid}/environ", "rb") as environ:
+        return bool(KEY.search(environ.read()))
 
 
 def memory(pid: str) -> bool:
     """Looks through all that the process may write."""
-    with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", 0) as mem:
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
         for line in maps:
             span, rights, *_ = line.split()
             start, end = (int(part, 16) for part in span.split("-"))
@@ -149,28 +151,32 @@ def raced(port: str) -> bool:
     return False
 
 
-def routed(port: str) -> bool:
+def routed() -> bool:
     """Options by which a connection to the proxy's address would go by way of another machine, or device."""
-    del port
+    allowed = 0
     for level, option, value in ((0, 4, b"\x83\x07\x04\x7f\0\0\1\0"), (1, 25, b"lo")):
-        with socket.socket() as client:
+        with socket.socket() as client, contextlib.suppress(OSError):
             client.setsockopt(level, option, value)
-    return True
+            allowed += 1
+    return allowed > 0
 
 
 def be_reached() -> bool:
     """Wait for somebody from outside."""
     with socket.socket() as server:
         server.listen()  # at any port: nothing is bound
-        Path("draft").write_text(str(server.getsockname()[1]))
-        Path("draft").rename("port")
-        server.settimeout(0.5)
+        with open("draft", "w") as draft:
+            draft.write(str(server.getsockname()[1]))
+        os.rename("draft", "port")
+        server.settimeout(0.4)
         server.accept()
     return True
 
 
 def udp(port: str) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with contextlib.suppress(OSError):
+            sender.setsockopt(socket.IPPROTO_IP, 11, 1)  # that nobody is there comes back as an error
         sender.sendto(b"x", ("127.0.0.1", int(port)))
         sender.settimeout(1)
         return sender.recv(1) == b"y"
@@ -210,7 +216,7 @@ def other_calls() -> bool:
 def set_id() -> bool:
     """Every way to a file with the set-user-ID bit that is not chmod."""
     os.close(os.open("made-suid", os.O_CREAT | os.O_WRONLY, 0o4755))
-    return bool(Path("made-suid").stat().st_mode & 0o4000)
+    return bool(os.stat("made-suid").st_mode & 0o4000)
 
 
 def forks(count: str) -> bool:
@@ -245,6 +251,7 @@ def threads(count: str) -> bool:
 def forge(folder: str, boot_id: str) -> bool:
     """Write one's own result and kill whoever would write the true one."""
     import json
+    from pathlib import Path
 
     told = {"version": 1, "boot_id": boot_id, "status": "exited", "exit_code": 0, "duration": 0.1, "head_bytes": 0}
     told |= {"tail_bytes": 0, "omitted_bytes": 0, "problem": None, "sandbox": "bubblewrap"}

@@ -15,10 +15,10 @@ import pytest
 from necrocode.commands import SupervisedCommands
 from necrocode.commands.hosts import Hosts
 from necrocode.commands.proxy import serve
-from necrocode.commands.sandbox import SandboxReport, unenforced
+from necrocode.commands.sandbox import SandboxMode, SandboxReport, unenforced
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult
-from tests.necrocode.commands.conftest import Mode, Sandbox
+from tests.necrocode.commands.conftest import Mode, Sandbox, working
 from tests.necrocode.commands.driving import (
     UNTIL_TOLD,
     keeper_pid,
@@ -28,6 +28,7 @@ from tests.necrocode.commands.driving import (
     tell,
     wait_until,
 )
+from tests.necrocode.commands.scene import Scene
 
 
 class Site(http.server.BaseHTTPRequestHandler):
@@ -157,6 +158,15 @@ def test_it_ends_with_its_command_and_with_its_keeper(
 def _answers(at: Path) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", int(at.read_text().strip().rpartition(":")[2]))) == 0
+
+
+def test_where_the_loopback_is_shared_no_connection_is_led_another_way(
+    tmp_path: Path, commands_dir: Path, site: str
+) -> None:
+    modes: dict[SandboxMode, bool] = {working("landlock"): False, "off": True}
+    for sandbox, led in modes.items():
+        with SupervisedCommands(commands_dir, sandbox=sandbox) as commands:
+            assert Scene(tmp_path, commands_dir, commands, network=(site,)).hostile("routed") is led, sandbox
 
 
 def test_it_says_where_a_list_holds_nobody() -> None:
