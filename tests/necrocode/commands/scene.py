@@ -18,9 +18,10 @@ from necrocode.commands import SupervisedCommands
 from necrocode.commands.limits import CommandLimits
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult
+from tests.necrocode.commands import hostile_network
 from tests.necrocode.commands.driving import spec
 
-HOSTILE = Path(__file__).with_name("hostile.py")
+HOSTILE, HOSTILE_NETWORK = (Path(__file__).with_name(name) for name in ("hostile.py", "hostile_network.py"))
 #: Without its site packages it starts five times as fast.
 PYTHON = ("python3", "-I", "-S")
 LIMITS = CommandLimits(file_size_mb=4, processes=64, disk_mb=48)
@@ -64,8 +65,11 @@ class Scene:
             self.commands.forget(one.command_id)
 
     def hostile(self, attack: str, *arguments: object) -> bool:
-        """Run an attack of :mod:`tests.necrocode.commands.hostile`; whether it says that it got out."""
-        shutil.copy(HOSTILE, self.slot / "hostile.py")
+        """Run an attack of ``hostile.py`` or ``hostile_network.py``.
+
+        Whether it says that it got out.
+        """
+        shutil.copy(HOSTILE_NETWORK if attack in hostile_network.ATTACKS else HOSTILE, self.slot / "hostile.py")
         done = self.run(shlex.join([*PYTHON, "hostile.py", attack, *map(str, arguments)]))
         assert "SyntaxError" not in done.output and "No such file or directory: 'hostile" not in done.output
         return "ESCAPED" in done.output
