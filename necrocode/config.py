@@ -68,6 +68,21 @@ def _env_name(name: str) -> str:
     return name
 
 
+def _network(value: object) -> object:
+    """A list of hosts from a sequence, or from a string with commas; an empty one is no network."""
+    if isinstance(value, str):
+        if value.strip().lower() in ("true", "false", "1", "0", "yes", "no", "on", "off"):
+            return value.strip().lower()
+        value = [part for part in value.split(",") if part.strip()]
+    if isinstance(value, bool) or value in (0, 1):
+        return value
+    from necrocode.commands.hosts import checked
+
+    if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
+        raise ValueError("must be true, false or a list of hosts")
+    return tuple(dict.fromkeys(checked(entry) for entry in value)) or False
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -214,8 +229,9 @@ class RunnerConfig(BaseSettings):
     #: ``auto``: bubblewrap where it works, else Landlock with seccomp, else none with a warning; ``required``: one of
     #: them or exit 3; ``bubblewrap`` or ``landlock``: that one or exit 3; ``off``.
     sandbox: Annotated[Sandbox, BeforeValidator(_lower)] = "auto"
-    #: Whether commands may use the network.
-    network: bool = False
+    #: Whether commands may use the network: none of it, all of it, or these hosts only, by a proxy that they are given:
+    #: ``["index.example", "*.files.example", "127.0.0.1:8080"]`` (ports 80 and 443 where there is none).
+    network: Annotated[bool | tuple[Text, ...], BeforeValidator(_network)] = False
     command_timeout_seconds: Seconds = 600
     max_output_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 65_536
     #: Address space of each process of a command.
@@ -296,7 +312,7 @@ BUCKETS = ("s3://", "gs://")
 SECRETS = frozenset({"llm_api_key"})
 """Fields that hold a secret themselves."""
 
-_STRUCTURED = ("prices", "artifact_retention_days", "coder_pass_env")
+_STRUCTURED = ("prices", "artifact_retention_days", "coder_pass_env", "network")
 
 LOCAL = frozenset({"home", "secrets_dir"})
 """Fields that say where this process finds things, not what a run does."""

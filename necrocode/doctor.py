@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from necrocode.commands.sandbox import unenforced
 from necrocode.runner import Runner
 
 
@@ -68,6 +69,16 @@ def _machine(runner: Runner) -> Iterator[Finding]:
         fine=confined or runner.config.sandbox in ("auto", "off"),
         way_out=way_out,
     )
+    hosts = runner.config.network
+    if not isinstance(hosts, bool):
+        problem = unenforced(report)
+        words = f"commands reach {', '.join(hosts)} only"
+        yield Finding(
+            "network",
+            f"a list of hosts, {problem}" if problem else words,
+            fine=not problem,
+            way_out="a sandbox, or network = true or false" if problem else "",
+        )
     key = runner.credentials.llm_api_key
     variable = runner.config.llm_api_key_env_var
     yield Finding("LLM key", "set" if key else f"not set: {variable}", way_out="" if key else f"export {variable}=…")

@@ -77,6 +77,7 @@ def _run_once(ctx: Context, ports: Ports, name: str, order: Order, turn: int) ->
     slot_path = loan.slot_path
     limit = order.timeout or timedelta(seconds=ctx.settings["command_timeout_seconds"])
     reports = ports.reports if order.reports else None
+    network = ctx.settings["network"]
     stamps: Json = {}
     if order.reports and order.junit:
         stamps = ctx.observe(
@@ -92,7 +93,7 @@ def _run_once(ctx: Context, ports: Ports, name: str, order: Order, turn: int) ->
             timeout=limit,
             env=task.env,
             pass_env=task.pass_env,
-            network=bool(ctx.settings["network"]),
+            network=tuple(network) if isinstance(network, list | tuple) else bool(network),
             max_output_bytes=ctx.settings["max_output_bytes"],
         )
         return made if reports is None else replace(made, env={**made.env, **reports.variables(made)})

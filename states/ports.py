@@ -246,7 +246,8 @@ class CommandSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     #: Names taken over from the runner's own environment (never a loaded credential).
     pass_env: Sequence[str] = ()
-    network: bool = False
+    #: All of it, none, or these hosts only: ``host``, ``*.domain`` or an address, each perhaps ``:port``.
+    network: bool | tuple[str, ...] = False
     #: Bytes of output kept: the first half and the last half of it.
     max_output_bytes: int = 65_536
 

@@ -110,6 +110,10 @@ def _warn_unconfined(runner: Runner) -> None:
     report = runner.sandbox_report()
     if report.kind == "none" and runner.config.sandbox == "auto":
         note(f"warning: commands run WITHOUT a sandbox, with your rights: {report.why}")
+    if report.kind == "none" and not isinstance(runner.config.network, bool):
+        from necrocode.commands.sandbox import unenforced
+
+        note(f"warning: commands reach what they like: network is a list of hosts, {unenforced(report)}")
 
 
 @contextmanager

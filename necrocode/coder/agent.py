@@ -44,7 +44,7 @@ class AgentSettings:
     timeout: timedelta
     #: Variables of the runner's that the agent gets, beside the task's own; never one that holds a loaded credential.
     pass_env: tuple[str, ...] = ()
-    network: bool = False
+    network: bool | tuple[str, ...] = False
     max_output_bytes: int = 65_536
 
 

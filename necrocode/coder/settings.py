@@ -52,8 +52,8 @@ class CoderSettings:
     max_command_timeout: timedelta = timedelta(minutes=30)
     #: Bytes of a command's output that are kept, and shown to the model.
     max_output_bytes: int = 16_384
-    #: Whether commands may use the network.
-    network: bool = False
+    #: What commands may use of the network: see :attr:`necrocode.states.ports.CommandSpec.network`.
+    network: bool | tuple[str, ...] = False
     #: ``tools`` (function calling), ``actions`` (one JSON action an answer), ``json`` (one document of changes an
     #: answer), ``auto``: :data:`LADDER`.
     tool_mode: ToolMode = "auto"

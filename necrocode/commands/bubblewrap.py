@@ -124,7 +124,7 @@ class Bubblewrap:
         """Everything between ``bwrap`` and ``--``."""
         slot = Path(os.path.normpath(spec.slot_path))
         real_slot = Path(os.path.realpath(slot))
-        options = [*_namespaces(network=spec.network), *self._system, *self._network(spec.network)]
+        options = [*_namespaces(network=spec.network is True), *self._system, *self._network(spec.network is True)]
         for place in dict.fromkeys((slot, real_slot)):
             options += ["--bind", str(real_slot), str(place)]
             if _is_plain(real_slot / ".git"):

@@ -71,7 +71,12 @@ def confine(request: dict[str, Any], gate_writer: int) -> None:
     landlock.restrict(request["landlock"], network=network, scoped=scoped)
     made = [
         seccomp.confining(
-            namespaces=False, network=network, gate=gate, cpus_fixed="cpus" in request["limits"], scoped=scoped
+            namespaces=False,
+            network=network,
+            proxied=bool(request.get("hosts")),
+            gate=gate,
+            cpus_fixed="cpus" in request["limits"],
+            scoped=scoped,
         )
         for gate in (True, False)
     ]
@@ -102,7 +107,7 @@ def drop_capabilities() -> None:
 
 def receive_gate(reader: int) -> int:
     """The keeper's end: the descriptor that :func:`confine` sent, or -1 if it sent none."""
-    with _Socket(reader) as end:
+    with HeldSocket(reader) as end:
         _, ancillary, _, _ = end.recvmsg(1, _socket.CMSG_SPACE(4))
     for level, kind, data in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
@@ -118,11 +123,11 @@ def gate_channel() -> tuple[int, int]:
     return reader.detach(), writer.detach()
 
 
-class _Socket:
+class HeldSocket:
     """A descriptor as a socket, closed at the end."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+    def __init__(self, descriptor: int, family: int = _socket.AF_UNIX) -> None:
+        self._socket = _socket.socket(family, _socket.SOCK_STREAM, 0, descriptor)
 
     def __enter__(self) -> _socket.socket:
         return self._socket
@@ -141,6 +146,6 @@ def _gated(program: bytes, otherwise: bytes, gate_writer: int) -> None:
         if otherwise:
             seccomp.install(otherwise)
         return
-    with _Socket(gate_writer) as end:
+    with HeldSocket(gate_writer) as end:
         end.sendmsg([b"g"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", listener))])
     os.close(listener)

@@ -97,7 +97,7 @@ class LandlockPlaces:
         """Rights and paths for one command; ``own`` are its private folders."""
         places = list(self._fixed)
         places += [("read", os.path.realpath(path)) for path in self._read_only_paths(Path(spec.slot_path))]
-        if spec.network:
+        if spec.network is True:
             places.append(("read", "/etc/resolv.conf"))
         return places + [("write", path) for path in self.writable(spec, own)]
 

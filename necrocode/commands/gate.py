@@ -2,13 +2,16 @@
 
 Each new process or thread, so that a fork bomb comes to its limit, root's too. Where Landlock confines, changes of a
 file's mode, owner or times, which it does not look at: the gate makes them itself, in the command's own folders. Where
-Landlock is old, signals: they pass to the command's own processes. Standard library only: the supervisor imports it.
+Landlock is old, signals: they pass to the command's own processes. Where only listed hosts may be reached, connections:
+the gate makes them itself, to the command's proxy alone. Standard library only: the supervisor imports it.
 """
 
 from __future__ import annotations
 
 # pathlib would double the start-up of the supervisor
 # ruff: noqa: PTH101, PTH115, PTH123
+import _socket
+import ctypes
 import errno
 import fcntl
 import os
@@ -18,8 +21,9 @@ import struct
 import time
 from collections import deque
 
+from necrocode.commands.confine import HeldSocket
 from necrocode.commands.processes import descendants, tasks_below
-from necrocode.commands.seccomp import ATTRIBUTES, FORKS, SIGNALS, SYSCALLS
+from necrocode.commands.seccomp import ATTRIBUTES, CONNECTS, FORKS, SIGNALS, SYSCALLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
@@ -35,6 +39,11 @@ _NOFOLLOW, _EMPTY_PATH = 0x100, 0x1000
 _KEEP_ID = 0xFFFFFFFF
 _NOW, _OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 _PATH_BYTES = 4096
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+_PIDFD_GETFD = 438
+_CONNECT_SECONDS = 1
+"""The proxy takes a connection at once; nobody else is answered meanwhile."""
 _OWN_DESCRIPTOR = re.compile(rb"/proc/(?:self|thread-self|\d+)/fd/(\d+)")
 
 COUNT_SECONDS = 0.02
@@ -49,14 +58,17 @@ class Gate:
     """Answers what the filter's ``descriptor`` asks about the processes below this one.
 
     ``max_tasks``: processes and threads that may live at once. ``places``: the command's own folders, real paths.
+    ``proxy_port``: the one that it may connect to on 127.0.0.1; 0: none.
     """
 
-    def __init__(self, descriptor: int, *, max_tasks: int, places: Sequence[str]) -> None:
+    def __init__(self, descriptor: int, *, max_tasks: int, places: Sequence[str], proxy_port: int = 0) -> None:
         self.descriptor = descriptor
+        self._proxy = struct.pack("=H", _socket.AF_INET) + struct.pack("!H4B", proxy_port, 127, 0, 0, 1)
+        self._proxied = proxy_port > 0
         self._max_tasks = max_tasks
         self._places = [f"{os.fsdecode(place).rstrip('/')}/" for place in places]
         column = 1 if os.uname().machine == "aarch64" else 0
-        self._names = {SYSCALLS[name][column]: name for name in (*FORKS, *ATTRIBUTES, *SIGNALS)}
+        self._names = {SYSCALLS[name][column]: name for name in (*FORKS, *ATTRIBUTES, *SIGNALS, *CONNECTS)}
         self._tasks = 1
         self._counted = 0.0
         self._let_in: deque[float] = deque(maxlen=max_tasks)
@@ -80,7 +92,10 @@ class Gate:
             error = 0 if flags else errno.EPERM
         else:
             try:
-                self._attribute(ident, pid, name, arguments)
+                if name in CONNECTS:
+                    self._connect(ident, pid, arguments)
+                else:
+                    self._attribute(ident, pid, name, arguments)
             except OSError as refusal:
                 error = refusal.errno or errno.EPERM
         try:
@@ -103,6 +118,24 @@ class Gate:
         self._tasks += 1
         self._let_in.append(now)
         return 0
+
+    # -- connections --
+
+    def _connect(self, ident: int, pid: int, arguments: list[int]) -> None:
+        """Connect a socket of the process to the proxy, by our own copy of the address: nobody changes that."""
+        if not self._proxied or arguments[2] & _KEEP_ID < 16:
+            raise PermissionError(errno.EACCES, "there is nobody to connect to")
+        asker = _Asker(self.descriptor, ident, pid)
+        if asker.memory(arguments[1], len(self._proxy)) != self._proxy:
+            raise PermissionError(errno.EACCES, "not the proxy")
+        with HeldSocket(asker.socket(arguments[0]), _socket.AF_INET) as end:
+            level, option = _socket.SOL_SOCKET, _socket.SO_SNDTIMEO
+            before = end.getsockopt(level, option, 16)
+            end.setsockopt(level, option, struct.pack("ll", _CONNECT_SECONDS, 0))
+            try:
+                end.connect(("127.0.0.1", struct.unpack_from("!H", self._proxy, 2)[0]))
+            finally:
+                end.setsockopt(level, option, before)
 
     # -- signals --
 
@@ -227,7 +260,7 @@ class _Asker:
 
     def at(self, folder: int, path_at: int, flags: int = 0) -> int:
         """Open, for changes only, what a path names that the process has in its memory."""
-        path = self._memory(path_at, _PATH_BYTES, text=True).partition(b"\0")[0]
+        path = self.memory(path_at, _PATH_BYTES, text=True).partition(b"\0")[0]
         folder = folder - (1 << 64) if folder >= 1 << 63 else folder
         folder = folder - (1 << 32) if 1 << 31 <= folder < 1 << 32 else folder
         own = _OWN_DESCRIPTOR.fullmatch(path)
@@ -253,14 +286,26 @@ class _Asker:
         except FileNotFoundError as error:
             raise OSError(errno.EBADF, "no such descriptor") from error
 
+    def socket(self, descriptor: int) -> int:
+        """A copy of a descriptor of the process."""
+        process = self._valid(os.pidfd_open(_field(f"/proc/{self._pid}/status", b"Tgid:")))
+        try:
+            copy = int(_LIBC.syscall(_PIDFD_GETFD, process, ctypes.c_int(descriptor & _KEEP_ID), 0))
+        finally:
+            os.close(process)
+        if copy < 0:
+            raise OSError(ctypes.get_errno(), "no such descriptor")
+        return copy
+
     def numbers(self, at: int, count: int, factor: int) -> list[int]:
         """Seconds and parts of one from the process's memory; none where it gave none."""
         if not at:
             return []
-        found = struct.unpack(f"{count}q", self._memory(at, 8 * count))
+        found = struct.unpack(f"{count}q", self.memory(at, 8 * count))
         return [value * factor if place % 2 else value for place, value in enumerate(found)]
 
-    def _memory(self, at: int, size: int, *, text: bool = False) -> bytes:
+    def memory(self, at: int, size: int, *, text: bool = False) -> bytes:
+        """Up to ``size`` bytes of the process's memory; of ``text``, up to a NUL."""
         # up to the end of a page at a time: the next one may not be there
         memory = os.open(f"/proc/{self._pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -25,6 +25,7 @@ from contextlib import ExitStack, suppress
 from necrocode.commands import seccomp
 from necrocode.commands.budget import DiskBudget
 from necrocode.commands.confine import confine, gate_channel, receive_gate
+from necrocode.commands.egress import Egress
 from necrocode.commands.files import VERSION, Capture, Reserved, take_claim
 from necrocode.commands.gate import Gate
 from necrocode.commands.gitguard import GitGuard
@@ -129,6 +130,7 @@ class Keeper:
     def _start(self) -> str | None:
         """Fork and execute; None, or why it could not be executed."""
         argv: list[str] = list(self._request["argv"])
+        egress = Egress(self._request) if self._request.get("hosts") else None
         passed: list[int] = []
         status_writer = -1
         if self._request["sandbox"] == "bubblewrap":
@@ -139,7 +141,7 @@ class Keeper:
             calls = os.memfd_create("bwrap-seccomp")
             os.write(calls, seccomp.confining(namespaces=True, network=self._request["network"]))
             os.lseek(calls, 0, os.SEEK_SET)
-            passed = [options, status_writer, calls]
+            passed = [options, status_writer, calls, *(egress.passed if egress else ())]
             own = ["--args", str(options), "--json-status-fd", str(status_writer), "--seccomp", str(calls)]
             argv = [argv[0], *own, "--", *argv[1:]]
         self._output, output_writer = os.pipe2(os.O_CLOEXEC)
@@ -161,7 +163,8 @@ class Keeper:
         gate = receive_gate(gate_reader)
         if gate >= 0:
             places = self._request["landlock_places"]
-            self._gate = Gate(gate, max_tasks=int(self._request["limits"]["tasks"]), places=places)
+            tasks = int(self._request["limits"]["tasks"])
+            self._gate = Gate(gate, max_tasks=tasks, places=places, proxy_port=egress.port if egress else 0)
         if not problem:
             return None
         os.waitpid(self._child, 0)

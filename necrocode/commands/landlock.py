@@ -19,6 +19,8 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 
 MIN_ABI = 3
 """Before it (Linux 6.2) files outside can be emptied."""
+NETWORK_ABI = 4
+"""Before it (Linux 6.7) it does not look at connections."""
 SCOPED_ABI = 6
 """Before it (Linux 6.12) it does not look at signals."""
 
@@ -52,7 +54,7 @@ def restrict(places: Iterable[tuple[str, str]], *, network: bool, scoped: bool =
     version = abi()
     handled = (1 << (16 if version >= 5 else 15)) - 1
     attributes = struct.pack("QQQ", handled, 0 if network else _TCP, _SCOPES if scoped else 0)
-    size = 24 if version >= SCOPED_ABI else 16 if version >= 4 else 8
+    size = 24 if version >= SCOPED_ABI else 16 if version >= NETWORK_ABI else 8
     ruleset = _call(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0)
     try:
         for right, path in places:

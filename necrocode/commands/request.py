@@ -15,13 +15,16 @@ from necrocode.commands.environment import clean_environment, marks
 from necrocode.commands.etc import etc_copy
 from necrocode.commands.fallback import LandlockPlaces
 from necrocode.commands.folder import CommandFolder
+from necrocode.commands.hosts import split
 from necrocode.commands.limits import CommandLimits
-from necrocode.commands.sandbox import SandboxReport, shell
+from necrocode.commands.sandbox import SandboxReport, shell, unenforced
 from necrocode.commands.submodules import submodule_places
 from necrocode.commands.toolroots import etc_paths
 from necrocode.commands.whole import COMMAND_BYTES
+from necrocode.engine.errors import EnvironmentFault
 from necrocode.states.ports import CommandSpec
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOME, TEMPORARY = "home", "tmp"
 """The folders that a command gets in its own one, where the sandbox has none for it."""
 
@@ -70,6 +73,10 @@ class Requests:
         if "\0" in spec.command:
             return "the command holds a NUL character"
         self.warm(report)
+        hosts = [] if isinstance(spec.network, bool) else list(spec.network)
+        problem = unenforced(report) if hosts and report.kind != "none" else ""
+        if problem:
+            raise EnvironmentFault(f"network is a list of hosts, {problem}", stop_reason="sandbox_missing")
         nested = submodule_places(slot)
         request: dict[str, Any] = {
             "command_id": spec.command_id,
@@ -78,7 +85,9 @@ class Requests:
             "max_output_bytes": spec.max_output_bytes,
             "whole_output_bytes": COMMAND_BYTES,
             "sandbox": report.kind,
-            "network": spec.network,
+            "network": spec.network is True,
+            "hosts": hosts,
+            "direct": ",".join(name for name in _LOOPBACK if name not in {split(host)[0] for host in hosts}),
             "limits": self._limits.to_request(spec.timeout),
             "disk": {"folder": str(slot), "bytes": self._limits.disk_bytes},
             "git_guard": [],

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from necrocode.commands import seccomp
+from necrocode.commands import landlock, seccomp
 from necrocode.commands.bubblewrap import probe_bubblewrap
 from necrocode.commands.environment import DEFAULT_PATH, search_path
 from necrocode.commands.fallback import probe_landlock
@@ -48,6 +48,17 @@ def probe(mode: SandboxMode = "auto") -> SandboxReport:
             return SandboxReport("none", missing)
     works, why = probe_landlock()
     return SandboxReport("landlock", f"{why}; {missing}") if works else SandboxReport("none", f"{missing}; {why}")
+
+
+def unenforced(report: SandboxReport, landlock_abi: int | None = None) -> str:
+    """Why a list of hosts holds nobody under ``report``, on a kernel of that Landlock (this one); empty if it does."""
+    version = landlock.abi() if landlock_abi is None else landlock_abi
+    if report.kind == "none":
+        return "to which programs keep without a sandbox only if they want to"
+    if report.kind == "landlock" and version < landlock.NETWORK_ABI:
+        known = f"this kernel's Landlock, {version}, is too old (Linux 6.7 has {landlock.NETWORK_ABI})"
+        return f"for which {known}: install bubblewrap"
+    return ""
 
 
 def forget_probes() -> None:

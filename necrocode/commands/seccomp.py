@@ -37,6 +37,7 @@ SYSCALLS = {
     "clock_settime": (227, 112),
     "clone": (56, 220),
     "clone3": (435, 435),
+    "connect": (42, 203),
     "creat": (85, -1),
     "delete_module": (176, 106),
     "fanotify_init": (300, 262),
@@ -72,6 +73,7 @@ SYSCALLS = {
     "kill": (62, 129),
     "landlock_create_ruleset": (444, 444),
     "lchown": (94, -1),
+    "listen": (50, 201),
     "lookup_dcookie": (212, 18),
     "lremovexattr": (198, 15),
     "lsetxattr": (189, 6),
@@ -121,10 +123,14 @@ SYSCALLS = {
     "semget": (64, 190),
     "semop": (65, 193),
     "semtimedop": (220, 192),
+    "sendmmsg": (307, 269),
+    "sendmsg": (46, 211),
+    "sendto": (44, 206),
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "setns": (308, 268),
     "setpriority": (141, 140),
+    "setsockopt": (54, 208),
     "settimeofday": (164, 170),
     "setxattr": (188, 5),
     "setxattrat": (463, 463),
@@ -176,6 +182,8 @@ ATTRIBUTES = (
 #: The keeper lets them pass to the command's own processes, where Landlock is too old to see to that.
 SIGNALS = ("kill", "pidfd_send_signal", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")
 FORKS = ("clone", "fork", "vfork")
+#: The keeper makes them, to the command's proxy only.
+CONNECTS = ("connect",)
 
 _NEW_NAMESPACES = 0x7E020000
 """The flags of clone(2) that make a namespace of any kind."""
@@ -183,12 +191,17 @@ _SET_ID = 0o6000
 _CREATES = os.O_CREAT | 0o20000000
 """O_CREAT, or the bit of O_TMPFILE that is its own."""
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_SOCK_STREAM, _SOCK_KIND, _TCP = 1, 0xF, 6
+_MSG_FASTOPEN = 0x20000000
+"""Connects without connect(2), unseen by Landlock."""
+_SOL_IP, _SOL_SOCKET, _BIND_TO = 0, 1, (25, 62)
+"""Options of a socket that lead its connection another way: those of IP (source routes), and a device to bind to."""
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PRIO_USER = 2
 #: Of fcntl(2) and ioctl(2): to have the kernel send signals about a file to another process.
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _FIOSETOWN, _SIOCSPGRP = 8, 10, 15, 0x8901, 0x8902
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _KILL, _NOTIFY = 0x7FFF0000, 0x80000000, 0x7FC00000
 _SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 1 << 3, 1 << 5
 
@@ -205,18 +218,28 @@ def gate_known() -> bool:
 
 
 def confining(
-    *, namespaces: bool, network: bool, gate: bool = False, cpus_fixed: bool = False, scoped: bool = True
+    *,
+    namespaces: bool,
+    network: bool,
+    proxied: bool = False,
+    gate: bool = False,
+    cpus_fixed: bool = False,
+    scoped: bool = True,
 ) -> bytes:
     """The filter for a command, as the kernel and bubblewrap's ``--seccomp`` take it.
 
-    ``namespaces``: it has PID, IPC and network namespaces of its own. ``network``: whether it may reach the outside.
-    ``gate``: a keeper answers about :data:`FORKS`, without namespaces about :data:`ATTRIBUTES`, and, if Landlock is not
-    ``scoped``, about :data:`SIGNALS`; without one all but the first are refused. ``cpus_fixed``: it may not choose its
+    ``namespaces``: it has PID, IPC and network namespaces of its own. ``network``: whether it may reach the outside;
+    ``proxied``: a proxy, by TCP. ``gate``: a keeper answers about :data:`FORKS`, without namespaces about
+    :data:`ATTRIBUTES`, if Landlock is not ``scoped`` about :data:`SIGNALS`, and if it is ``proxied`` about
+    :data:`CONNECTS`; without one all but the first are refused. ``cpus_fixed``: it may not choose its
     CPUs.
     """
     body = [*_refuse(_NEVER, errno.EPERM), *_refuse(_MISSING, errno.ENOSYS), *_no_set_id()]
     families = (_AF_INET, _AF_INET6) if namespaces or network else ()
-    body += _sockets((*families, _AF_UNIX) if namespaces else families, route=bool(families))
+    if proxied and not namespaces and not network:
+        body += _only_connecting(_answer(_NOTIFY) if gate else _fail(errno.EACCES))
+    else:
+        body += _sockets((*families, _AF_UNIX) if namespaces else families, route=bool(families))
     body += _if_any(("ioctl",), _unless(1, (_TIOCSTI, _TIOCLINUX, *(() if scoped else (_FIOSETOWN, _SIOCSPGRP)))))
     fork = _NOTIFY if gate else _ALLOW
     body += _if_any(("clone",), [_argument(0), (_ANY_BIT, 0, 1, _NEW_NAMESPACES), _fail(errno.EPERM), _answer(fork)])
@@ -328,6 +351,19 @@ def _sockets(families: Iterable[int], *, route: bool) -> list[Instruction]:
     if route:  # the one of netlink's protocols that tells a program its addresses
         body += [(_EQUAL, 0, 3, _AF_NETLINK), _argument(2), (_EQUAL, 0, 1, 0), _answer(_ALLOW)]
     return _if_any(("socket",), [*body, _fail(errno.EACCES)])
+
+
+def _only_connecting(connect: Instruction) -> list[Instruction]:
+    """TCP over IPv4, for connections that ``connect`` answers about: nothing else, and no other way to make one."""
+    no = _fail(errno.EACCES)
+    kind: list[Instruction] = [_argument(1), (_AND, 0, 0, _SOCK_KIND), (_EQUAL, 1, 0, _SOCK_STREAM), no]
+    protocol: list[Instruction] = [_argument(2), (_EQUAL, 1, 0, 0), (_EQUAL, 0, 1, _TCP), _answer(_ALLOW), no]
+    body = _if_any(("socket",), [_argument(0), (_EQUAL, 1, 0, _AF_INET), no, *kind, *protocol])
+    body += _if_any(("connect",), [connect]) + _refuse(("listen",), errno.EACCES)
+    for name, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+        body += _if_any((name,), [_argument(flags), (_ANY_BIT, 0, 1, _MSG_FASTOPEN), no, _answer(_ALLOW)])
+    level: list[Instruction] = [_argument(1), (_EQUAL, 0, 1, _SOL_IP), no, (_EQUAL, 1, 0, _SOL_SOCKET)]
+    return body + _if_any(("setsockopt",), [*level, _answer(_ALLOW), *_unless(2, _BIND_TO)])
 
 
 def _argument(place: int) -> Instruction:

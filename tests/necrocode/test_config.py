@@ -176,6 +176,13 @@ def test_unknown_variables_are_warnings(tmp_path: Path) -> None:
         ("llm_model", " ", "must not be empty"),
         ("home", 5, "must be a path|not a valid path"),
         ("prices", [], "must be a mapping"),
+        ("network", ["https://index.example/simple"], "must be a host such as index.example, not a URL"),
+        ("network", ["index.example:99999"], "has a port that is not between 1 and 65535"),
+        ("network", ["pypi..org"], "must be a host"),
+        ("network", "index.example, *", "must be a host"),
+        ("network", [["index.example"]], "must be true, false or a list of hosts"),
+        ("network", {"index.example": 443}, "must be true, false or a list of hosts"),
+        ("network", 443, "must be true, false or a list of hosts"),
     ],
 )
 def test_what_a_setting_does_not_take(tmp_path: Path, field: str, value: object, problem: str) -> None:
@@ -255,6 +262,24 @@ def test_made_in_python_it_takes_arguments_then_the_environment(monkeypatch: pyt
     assert build({}).pool_size == 4
     with pytest.raises(ValidationError):
         RunnerConfig(pool_sise=2)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [
+        ("true", True),
+        ("No", False),
+        ("1", True),
+        ('["Index.Example", "*.files.example:8443", "index.example"]', ("index.example", "*.files.example:8443")),
+        ("index.example, 127.0.0.1:8080,", ("index.example", "127.0.0.1:8080")),
+        ("[]", False),
+        (",", False),
+    ],
+)
+def test_network_is_all_none_or_a_list_of_hosts(tmp_path: Path, told: str, taken: object) -> None:
+    config = load(tmp_path, NECROCODE_NETWORK=told).config
+    assert config.network == taken
+    assert thawed(json.loads(json.dumps(frozen_view(config))), build({"home": "/x"})).network == taken
 
 
 def test_the_frozen_view_is_json_and_gives_the_configuration_back(tmp_path: Path) -> None:

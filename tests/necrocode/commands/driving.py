@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from necrocode.commands.folder import CommandFolder, folder_name
 from necrocode.states.ports import CommandSpec
 
 ROOT = Path(__file__).resolve().parents[3]
+UNTIL_TOLD = "until [ -e go ]; do sleep 0.02; done"
+"""A part of a command that lasts until :func:`tell`."""
 
 
 def spec(
@@ -27,7 +30,7 @@ def spec(
     cwd: str = ".",
     env: Mapping[str, str] | None = None,
     pass_env: Sequence[str] = (),
-    network: bool = False,
+    network: bool | tuple[str, ...] = False,
     max_output_bytes: int = 65_536,
 ) -> CommandSpec:
     """A spec with an id of its own unless one is given; ``timeout`` in seconds."""
@@ -45,6 +48,14 @@ def spec(
     )
 
 
+def tell(slot: Path, *, seconds: float = 0) -> None:
+    """Let a command that holds :data:`UNTIL_TOLD` go on, at once or while the test goes on."""
+    if seconds:
+        threading.Timer(seconds, tell, [slot]).start()
+    else:
+        (slot / "go").touch()
+
+
 def runner_process(
     commands_dir: Path, sandbox: str, one: CommandSpec, *, own_group: bool = False
 ) -> subprocess.Popen[bytes]:
@@ -53,6 +64,7 @@ def runner_process(
         [
             *(sys.executable, "-m", "tests.necrocode.commands.runner_process"),
             *(str(commands_dir), sandbox, one.command_id, one.run_id, str(one.slot_path), one.command),
+            *(() if isinstance(one.network, bool) else one.network),
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

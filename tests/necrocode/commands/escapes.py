@@ -25,8 +25,9 @@ from pathlib import Path
 
 from necrocode.commands.processes import machine
 from necrocode.demo.stage import git
+from tests.necrocode.commands import past_the_proxy
 from tests.necrocode.commands.driving import processes_called
-from tests.necrocode.commands.scene import HOSTILE, LIMITS, Scene
+from tests.necrocode.commands.scene import HOSTILE, LIMITS, PYTHON, Scene
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _kill_keeper(scene: Scene) -> bool:
 
 def _forge(scene: Scene) -> bool:
     shutil.copy(HOSTILE, scene.slot / "hostile.py")
-    command = f"python3 hostile.py forge {scene.commands_dir} {machine()['boot_id']}; exit 7"
+    command = f"{shlex.join(PYTHON)} hostile.py forge {scene.commands_dir} {machine()['boot_id']}; exit 7"
     return scene.run(command).exit_code == 0
 
 
@@ -99,7 +100,7 @@ def _shared_memory(scene: Scene) -> bool:
 
 def _setuid(scene: Scene) -> bool:
     scene.run(
-        "cp /bin/true made && chmod 4755 made; chmod u+s made; python3 -c 'import os; os.chmod(\"made\", 0o6755)'"
+        "cp /bin/true made && chmod 4755 made; chmod u+s made; python3 -ISc 'import os; os.chmod(\"made\", 0o6755)'"
     )
     made = scene.slot / "made"
     assert made.exists()
@@ -112,12 +113,13 @@ def _repository() -> Path:
     keep = tempfile.TemporaryDirectory(prefix="necrocode-escapes-")
     atexit.register(keep.cleanup)
     part, whole = Path(keep.name, "part"), Path(keep.name, "whole")
+    bare = ("-c", "init.templateDir=")  # the sample hooks would be most of what is copied
     for folder in (part, whole):
         folder.mkdir()
-        git(folder, "init", "--quiet")
+        git(folder, *bare, "init", "--quiet")
         (folder / "file").write_text("a\n")
         if folder == whole:
-            git(whole, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "sub")
+            git(whole, *bare, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "sub")
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--no-gpg-sign", "-m", "first")
     return whole
@@ -129,7 +131,8 @@ def _git(plant: str) -> Callable[[Scene], bool]:
     def escapes(scene: Scene) -> bool:
         mark, slot = scene.root / "it-ran", scene.slot
         shutil.copytree(_repository(), slot, symlinks=True, dirs_exist_ok=True)
-        evil = f"#!/bin/sh\ntouch {shlex.quote(str(mark))}\ncat\n"
+        # a filter passes its input on; ssh must not wait for any
+        evil = f"#!/bin/sh\ntouch {shlex.quote(str(mark))}\n[ $# -gt 0 ] || exec cat\n"
         # whoever confines the command may hide the tools' configuration
         who = "export GIT_CONFIG_NOSYSTEM=1; git() { command git -c safe.directory='*' \"$@\"; }; "
         (slot / "evil").write_text(evil)
@@ -140,6 +143,8 @@ def _git(plant: str) -> Callable[[Scene], bool]:
         environment = {"PATH": os.environ["PATH"], "HOME": str(scene.root), "GIT_CONFIG_NOSYSTEM": "1"}
         environment |= {"GIT_SSH_COMMAND": "false"} if "ssh" not in plant else {}
         for one in words:
+            if mark.exists():
+                break
             with suppress(subprocess.TimeoutExpired):
                 subprocess.run(
                     ["git", "-C", slot, "-c", "user.name=n", "-c", "user.email=e", *one.split()],
@@ -181,7 +186,7 @@ def _fork_bomb(scene: Scene) -> bool:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        scene.run(f"{name}() {{ {name} | {name} & }}; {name}; sleep 2", timeout=1.0)
+        scene.run(f"{name}() {{ {name} | {name} & }}; {name}; sleep 2", timeout=0.6)
     finally:
         over.set()
         watcher.join()
@@ -209,6 +214,9 @@ def _listening(
                 answering = threading.Thread(target=_answer, args=(server,))
                 answering.start()
                 stack.callback(answering.join)
+                # what was refused is not waited for
+                own = stack.enter_context(socket.socket(family, kind))
+                stack.callback(own.sendto, b"x", server.getsockname())
             given = name.replace("\0", "@") if isinstance(name, str) else server.getsockname()[1]
             return scene.hostile(attack, given)
 
@@ -238,9 +246,16 @@ def _with_network(escapes: Callable[[Scene], bool]) -> Callable[[Scene], bool]:
     return lambda scene: escapes(replace(scene, network=True))
 
 
+def _with_hosts(escapes: Callable[[Scene], bool]) -> Callable[[Scene], bool]:
+    return lambda scene: escapes(replace(scene, network=past_the_proxy.NOBODY))
+
+
+MULTIPATH = "connect past the proxy by multipath TCP"
+"""Which not every kernel has."""
 OTHER_CALLS = "system calls of the 32-bit kind"
 """On x86 only."""
 _OUT = "../outside"
+_INET, _UNIX, _STREAM = socket.AF_INET, socket.AF_UNIX, socket.SOCK_STREAM
 _ABSTRACT = _listening(socket.AF_UNIX, "abstract", socket.SOCK_STREAM, "unix")
 _EVERY_HOOK = "for h in post-index-change pre-commit post-commit reference-transaction; do cp $E .git/hooks/$h; done"
 _NESTED = "git init -q && git config core.fsmonitor $E && git commit -q --allow-empty -m x; cd .."
@@ -320,6 +335,20 @@ GROUPS = {
         Attack("io_uring", _hostile("ring")),
         Attack("connect to an abstract Unix socket, with network", _with_network(_ABSTRACT), scoped=("bubblewrap",)),
         Attack(OTHER_CALLS, _hostile("other_calls")),
+    ),
+    "network, where hosts are listed": (
+        Attack("connect past the proxy", past_the_proxy.directly("tcp")),
+        Attack("connect past the proxy by fast open", past_the_proxy.directly("fast_open")),
+        Attack(MULTIPATH, past_the_proxy.directly("multipath")),
+        Attack("swap the address while it is looked at", past_the_proxy.directly("raced")),
+        Attack(
+            "send past the proxy by UDP", _with_hosts(_listening(_INET, ("127.0.0.1", 0), socket.SOCK_DGRAM, "udp"))
+        ),
+        Attack("connect to a Unix socket, with hosts", _with_hosts(_listening(_UNIX, "path", _STREAM, "unix"))),
+        Attack("be reached from outside", past_the_proxy.from_outside),
+        Attack("have another command's proxy connect", past_the_proxy.by_anothers),
+        Attack("have the proxy connect to another host", past_the_proxy.unlisted, plain_stops=True),
+        Attack("have a listed name lead inside", past_the_proxy.rebound, plain_stops=True),
     ),
 }
 """By what they are after."""

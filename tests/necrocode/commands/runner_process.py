@@ -12,8 +12,8 @@ from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandSpec
 
 
-def main(commands_dir: str, sandbox: str, command_id: str, run_id: str, slot: str, command: str) -> None:
-    """Run it."""
+def main(commands_dir: str, sandbox: str, command_id: str, run_id: str, slot: str, command: str, *hosts: str) -> None:
+    """Run it; ``hosts``: what it may reach."""
     modes: dict[str, SandboxMode] = {"off": "off", "bubblewrap": "bubblewrap", "landlock": "landlock"}
     with SupervisedCommands(Path(commands_dir), sandbox=modes[sandbox]) as runner:
         result = runner.run(
@@ -23,6 +23,7 @@ def main(commands_dir: str, sandbox: str, command_id: str, run_id: str, slot: st
                 command=command,
                 slot_path=Path(slot),
                 timeout=timedelta(seconds=60),
+                network=hosts,
             ),
             StopToken(),
         )

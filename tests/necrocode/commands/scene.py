@@ -18,9 +18,12 @@ from necrocode.commands import SupervisedCommands
 from necrocode.commands.limits import CommandLimits
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult
+from tests.necrocode.commands import hostile_network
 from tests.necrocode.commands.driving import spec
 
-HOSTILE = Path(__file__).with_name("hostile.py")
+HOSTILE, HOSTILE_NETWORK = (Path(__file__).with_name(name) for name in ("hostile.py", "hostile_network.py"))
+#: Without its site packages it starts five times as fast.
+PYTHON = ("python3", "-I", "-S")
 LIMITS = CommandLimits(file_size_mb=4, processes=64, disk_mb=48)
 
 _DECOY = """
@@ -39,7 +42,10 @@ class Scene:
     root: Path
     commands_dir: Path
     commands: SupervisedCommands
-    network: bool = False
+    network: bool | tuple[str, ...] = False
+
+    def __post_init__(self) -> None:
+        self.slot.mkdir(parents=True, exist_ok=True)
 
     @property
     def slot(self) -> Path:
@@ -51,13 +57,20 @@ class Scene:
         return self.root / "outside"
 
     def run(self, command: str, *, timeout: float = 20) -> CommandResult:
-        """Run a command in the slot."""
-        return self.commands.run(spec(self.slot, command, timeout=timeout, network=self.network), StopToken())
+        """Run a command in the slot, and forget it: others of the same runner's are not for it to meet."""
+        one = spec(self.slot, command, timeout=timeout, network=self.network)
+        try:
+            return self.commands.run(one, StopToken())
+        finally:
+            self.commands.forget(one.command_id)
 
     def hostile(self, attack: str, *arguments: object) -> bool:
-        """Run an attack of :mod:`tests.necrocode.commands.hostile`; whether it says that it got out."""
-        shutil.copy(HOSTILE, self.slot / "hostile.py")
-        done = self.run(shlex.join(["python3", "hostile.py", attack, *map(str, arguments)]))
+        """Run an attack of ``hostile.py`` or ``hostile_network.py``.
+
+        Whether it says that it got out.
+        """
+        shutil.copy(HOSTILE_NETWORK if attack in hostile_network.ATTACKS else HOSTILE, self.slot / "hostile.py")
+        done = self.run(shlex.join([*PYTHON, "hostile.py", attack, *map(str, arguments)]))
         assert "SyntaxError" not in done.output and "No such file or directory: 'hostile" not in done.output
         return "ESCAPED" in done.output
 

@@ -6,14 +6,16 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from necrocode.commands import SupervisedCommands, landlock
 from necrocode.commands.sandbox import SandboxMode
-from tests.necrocode.commands.conftest import Sandbox
-from tests.necrocode.commands.escapes import ATTACKS, OTHER_CALLS, Attack
+from tests.necrocode.commands.conftest import working
+from tests.necrocode.commands.driving import processes_called, wait_until
+from tests.necrocode.commands.escapes import ATTACKS, MULTIPATH, OTHER_CALLS, Attack
 from tests.necrocode.commands.scene import LIMITS, Scene
 
 MAY_BE_FORBIDDEN = frozenset(
@@ -25,6 +27,7 @@ MAY_BE_FORBIDDEN = frozenset(
         "make namespaces and mount",
         "reach the machine's host by a virtual socket",
         "io_uring",
+        MULTIPATH,
         OTHER_CALLS,
     }
 )
@@ -34,29 +37,42 @@ TOO_DANGEROUS = ("a fork bomb",)
 """Not tried in plain mode: "more processes than the limit" stands for it."""
 
 
-@pytest.fixture(autouse=True)
-def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The attacks are written in Python."""
-    monkeypatch.setenv("PATH", f"{sys.base_prefix}/bin:{os.environ['PATH']}")
+@contextmanager
+def running(folder: Path, mode: SandboxMode) -> Iterator[tuple[Path, SupervisedCommands]]:
+    """One runner for all the attacks: each has a slot of its own, and its command is forgotten after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        # the attacks are written in Python
+        patch.setenv("PATH", f"{sys.base_prefix}/bin:{os.environ['PATH']}")
+        commands_dir = folder / "home" / "commands"
+        with SupervisedCommands(commands_dir, sandbox=mode, limits=LIMITS) as commands:
+            yield commands_dir, commands
+        wait_until(lambda: not processes_called(str(commands_dir)), seconds=5)
 
 
-def scene(tmp_path: Path, commands_dir: Path, mode: SandboxMode) -> Iterator[Scene]:
-    with SupervisedCommands(commands_dir, sandbox=mode, limits=LIMITS) as commands:
-        scene = Scene(tmp_path, commands_dir, commands)
-        scene.slot.mkdir()
-        yield scene
+@pytest.fixture(scope="module", params=["bubblewrap", "landlock"])
+def confining(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, SupervisedCommands]]:
+    with running(tmp_path_factory.mktemp("confining"), working(request.param)) as commands:
+        yield commands
+
+
+@pytest.fixture(scope="module")
+def plainly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, SupervisedCommands]]:
+    with running(tmp_path_factory.mktemp("plainly"), "off") as commands:
+        yield commands
 
 
 @pytest.fixture
-def confined(tmp_path: Path, commands_dir: Path, sandbox: Sandbox) -> Iterator[Scene]:
+def confined(tmp_path: Path, confining: tuple[Path, SupervisedCommands]) -> Scene:
     """A slot whose commands run in a sandbox."""
-    yield from scene(tmp_path, commands_dir, sandbox)
+    return Scene(tmp_path, *confining)
 
 
 @pytest.fixture
-def unconfined(tmp_path: Path, commands_dir: Path) -> Iterator[Scene]:
+def unconfined(tmp_path: Path, plainly: tuple[Path, SupervisedCommands]) -> Scene:
     """A slot whose commands run plainly."""
-    yield from scene(tmp_path, commands_dir, "off")
+    return Scene(tmp_path, *plainly)
 
 
 def test_the_attacks_really_run(confined: Scene) -> None:
@@ -64,9 +80,9 @@ def test_the_attacks_really_run(confined: Scene) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_no_attack_escapes(confined: Scene, sandbox: Sandbox, attack: Attack) -> None:
+def test_no_attack_escapes(confined: Scene, attack: Attack) -> None:
     _skip_where_it_is_unknown(attack)
-    if sandbox in attack.scoped and landlock.abi() < landlock.SCOPED_ABI:
+    if confined.commands.sandbox_report().kind in attack.scoped and landlock.abi() < landlock.SCOPED_ABI:
         pytest.skip(f"this kernel's Landlock, {landlock.abi()}, has no scopes")
     assert not attack.escapes(confined)
 

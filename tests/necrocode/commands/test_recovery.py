@@ -19,12 +19,14 @@ from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult, CommandSpec
 from tests.necrocode.commands.conftest import Mode
 from tests.necrocode.commands.driving import (
+    UNTIL_TOLD,
     folder,
     keeper_pid,
     processes_called,
     processes_of,
     runner_process,
     spec,
+    tell,
     wait_until,
 )
 
@@ -33,9 +35,10 @@ from tests.necrocode.commands.driving import (
 def test_a_killed_runners_command_is_adopted(
     runner: SupervisedCommands, slot: Path, commands_dir: Path, mode: Mode, whole_group: bool
 ) -> None:
-    one = spec(slot, "echo x >> f; sleep 1; echo done; echo y >> f")
+    one = spec(slot, f"echo x >> f; {UNTIL_TOLD}; echo done; echo y >> f")
     _start_and_kill_runner(commands_dir, mode, one, slot / "f", whole_group=whole_group)
     assert (slot / "f").read_text() == "x\n"
+    tell(slot, seconds=0.1)
     result = runner.attach(one, StopToken())
     assert (result.status, result.exit_code, result.output) == ("exited", 0, "done\n")
     assert (slot / "f").read_text() == "x\ny\n"
@@ -68,20 +71,22 @@ def test_killed_at_any_moment_it_ran_once_or_never_will(
 def test_a_command_that_ended_meanwhile_gives_its_result(
     runner: SupervisedCommands, slot: Path, commands_dir: Path, mode: Mode
 ) -> None:
-    one = spec(slot, "touch f; sleep 0.2; echo done; exit 5")
+    one = spec(slot, f"touch f; {UNTIL_TOLD}; echo done; exit 5")
     _start_and_kill_runner(commands_dir, mode, one, slot / "f")
+    tell(slot)
     wait_until(lambda: folder(commands_dir, one.command_id).ending() is not None)
     result = runner.attach(one, StopToken())
     assert (result.status, result.exit_code, result.output) == ("exited", 5, "done\n")
 
 
 def test_an_interrupt_at_the_terminal_does_not_reach_the_command(slot: Path, commands_dir: Path) -> None:
-    one = spec(slot, "touch f; sleep 0.7; echo done")
+    one = spec(slot, f"touch f; {UNTIL_TOLD}; echo done")
     process = runner_process(commands_dir, "off", one, own_group=True)
     wait_until((slot / "f").exists)
     os.killpg(process.pid, signal.SIGINT)
     os.killpg(process.pid, signal.SIGHUP)
     process.communicate()
+    tell(slot)
     with SupervisedCommands(commands_dir, sandbox="off") as runner:
         assert runner.attach(one, StopToken()).output == "done\n"
 
@@ -110,13 +115,14 @@ def test_an_adopted_command_can_be_stopped(
 def test_attaching_is_superseded_without_touching_the_command(
     runner: SupervisedCommands, slot: Path, commands_dir: Path, mode: Mode
 ) -> None:
-    one = spec(slot, "touch f; sleep 0.8; echo done")
+    one = spec(slot, f"touch f; {UNTIL_TOLD}; echo done")
     _start_and_kill_runner(commands_dir, mode, one, slot / "f")
     stop = StopToken()
     threading.Timer(0.1, lambda: stop.stop(Superseded())).start()
     with pytest.raises(Superseded):
         runner.attach(one, stop)
     assert processes_of(one.command_id)
+    tell(slot)
     assert runner.attach(one, StopToken()).output == "done\n"
 
 
@@ -327,8 +333,8 @@ def test_reap_kills_a_runs_commands_and_forgets_their_files(
     runner: SupervisedCommands, slot: Path, commands_dir: Path
 ) -> None:
     running = spec(slot, "touch ready-1; sleep 300")
-    kept = spec(slot, "touch ready-2; sleep 0.8; echo kept")
-    other = spec(slot, "touch ready-3; sleep 0.8; echo other", run_id="run-2")
+    kept = spec(slot, f"touch ready-2; {UNTIL_TOLD}; echo kept")
+    other = spec(slot, f"touch ready-3; {UNTIL_TOLD}; echo other", run_id="run-2")
     ended = spec(slot, "echo ended")
     for number, one in enumerate((running, kept, other), start=1):
         _leave_running(runner, one, slot / f"ready-{number}")
@@ -339,6 +345,7 @@ def test_reap_kills_a_runs_commands_and_forgets_their_files(
         kept.command_id,
         other.command_id,
     }
+    tell(slot)
     assert runner.attach(kept, StopToken()).output == "kept\n"
     assert runner.attach(other, StopToken()).output == "other\n"
     assert runner.reap("run-1") == 0

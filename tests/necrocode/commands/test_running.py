@@ -18,11 +18,13 @@ from necrocode.engine.errors import Interrupted, StopSignal, StopTriggered, Supe
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult, CommandSpec
 from tests.necrocode.commands.driving import (
+    UNTIL_TOLD,
     folder,
     keeper_pid,
     processes_called,
     processes_of,
     spec,
+    tell,
     wait_until,
 )
 
@@ -198,11 +200,12 @@ def test_superseded_before_the_start_starts_nothing(runner: SupervisedCommands, 
 
 
 def test_superseded_leaves_the_command_alone(runner: SupervisedCommands, slot: Path) -> None:
-    one = spec(slot, "touch ready; sleep 0.7; echo done; touch finished")
+    one = spec(slot, f"touch ready; {UNTIL_TOLD}; echo done; touch finished")
     with pytest.raises(Superseded):
         _stopped_at(slot / "ready", Superseded(), runner, one)
     assert processes_of(one.command_id)
     assert not (slot / "finished").exists()
+    tell(slot)
     assert runner.attach(one, StopToken()).output == "done\n"
     assert (slot / "finished").exists()
 
@@ -270,11 +273,12 @@ def test_forget_removes_what_an_ended_command_left(plain: SupervisedCommands, sl
 
 
 def test_forget_leaves_a_running_command_alone(plain: SupervisedCommands, slot: Path) -> None:
-    one = spec(slot, "touch ready; sleep 0.5; echo done")
+    one = spec(slot, f"touch ready; {UNTIL_TOLD}; echo done")
     thread = threading.Thread(target=lambda: plain.run(one, StopToken()))
     thread.start()
     wait_until((slot / "ready").exists)
     plain.forget(one.command_id)
+    tell(slot)
     assert plain.attach(one, StopToken()).output == "done\n"
     thread.join()
 
@@ -300,7 +304,7 @@ def test_a_lost_supervisor_is_replaced(runner: SupervisedCommands, slot: Path) -
 
 
 def test_a_running_command_survives_its_supervisor(runner: SupervisedCommands, slot: Path, commands_dir: Path) -> None:
-    one = spec(slot, "echo x >> count; touch ready; sleep 0.7; echo done")
+    one = spec(slot, f"echo x >> count; touch ready; {UNTIL_TOLD}; echo done")
     results: list[CommandResult] = []
     thread = threading.Thread(target=lambda: results.append(runner.run(one, StopToken())))
     thread.start()
@@ -310,6 +314,7 @@ def test_a_running_command_survives_its_supervisor(runner: SupervisedCommands, s
     assert supervisor != keeper_pid(commands_dir, one.command_id)
     os.kill(supervisor, 9)
     assert runner.run(spec(slot, "echo meanwhile"), StopToken()).output == "meanwhile\n"
+    tell(slot)
     thread.join()
     assert [result.output for result in results] == ["done\n"]
     assert (slot / "count").read_text() == "x\n"
