@@ -10,8 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 
 #: Mounted over where they are needed; the copy is read-only then, so their places must be there.
@@ -22,13 +21,13 @@ def etc_copy(into: Path, paths: Iterable[str], draft_prefix: str = ".new-etc-") 
     """The folder below ``into`` that holds copies of ``paths`` (all below /etc), made if it is not there yet.
 
     Its name tells what was copied, so that a change of the machine's gives another folder, and commands under way keep
-    theirs. What cannot be read is left out, as it could not be read in the sandbox either. Raises ``OSError``.
+    theirs: a change of a file, or of a folder's list of names, which is how packages change one. What cannot be read is
+    left out, as it could not be read in the sandbox either. Raises ``OSError``.
     """
     found = [Path(path) for path in paths if os.path.lexists(path)]
     digest = hashlib.sha256()
     for path in found:
-        for line in _looks(path):
-            digest.update(os.fsencode(line) + b"\0")
+        digest.update(os.fsencode(_look(path)) + b"\0")
     place = into / f".etc-{digest.hexdigest()[:16]}"
     if place.is_dir():
         return place
@@ -49,18 +48,13 @@ def etc_copy(into: Path, paths: Iterable[str], draft_prefix: str = ".new-etc-") 
     return place
 
 
-def _looks(path: Path) -> Iterator[str]:
-    """What changes when the content does."""
-    with suppress(OSError):
-        status = path.lstat()
-        target = str(path.readlink()) if path.is_symlink() else ""
-        yield f"{path} {status.st_mode} {status.st_size} {status.st_mtime_ns} {target}"
-        if target:
-            status = path.stat()
-            yield f"{status.st_size} {status.st_mtime_ns}"
-        if stat.S_ISDIR(status.st_mode):
-            for child in sorted(path.iterdir()):
-                yield from _looks(child)
+def _look(path: Path) -> str:
+    """What is another once the content is; only of the piece itself, since every process looks."""
+    try:
+        status = path.stat()
+    except OSError:
+        return f"{path} unreadable"
+    return f"{path} {status.st_mode} {status.st_size} {status.st_mtime_ns} {os.path.realpath(path)}"
 
 
 def _copy(source: Path, target: Path) -> None:

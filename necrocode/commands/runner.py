@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -96,7 +97,12 @@ class SupervisedCommands:
     def warm(self) -> None:
         """Do ahead what the first command would wait for: start the supervisor, try the sandbox."""
         self._link.start()
-        self._requests.warm(self.sandbox_report())
+        threading.Thread(target=self._prepare, name="necrocode-sandbox", daemon=True).start()
+
+    def _prepare(self) -> None:
+        # What cannot be done now, the first command tries again, and says why.
+        with suppress(OSError, EnvironmentFault):
+            self._requests.warm(self.sandbox_report())
 
     def sandbox_report(self) -> SandboxReport:
         """How commands will be confined; the first call tries it. At kind ``none`` the caller warns loudly."""
