@@ -10,14 +10,20 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
+
+from necrocode.commands.folder import ABANDONED
 
 #: Mounted over where they are needed; the copy is read-only then, so their places must be there.
 PLACES = ("hosts", "resolv.conf")
 
 
-def etc_copy(into: Path, paths: Iterable[str], draft_prefix: str = ".new-etc-") -> Path:
+_DRAFT = ".new-"
+
+
+def etc_copy(into: Path, paths: Iterable[str]) -> Path:
     """The folder below ``into`` that holds copies of ``paths`` (all below /etc), made if it is not there yet.
 
     Its name tells what was copied, so that a change of the machine's gives another folder, and commands under way keep
@@ -28,10 +34,12 @@ def etc_copy(into: Path, paths: Iterable[str], draft_prefix: str = ".new-etc-") 
     digest = hashlib.sha256()
     for path in found:
         digest.update(os.fsencode(_look(path)) + b"\0")
-    place = into / f".etc-{digest.hexdigest()[:16]}"
+    place = into / digest.hexdigest()[:16]
     if place.is_dir():
         return place
-    draft = Path(tempfile.mkdtemp(prefix=draft_prefix, dir=into))
+    into.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _clear_drafts(into)
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=into))
     try:
         for path in found:
             _copy(path, draft / path.relative_to("/etc"))
@@ -46,6 +54,13 @@ def etc_copy(into: Path, paths: Iterable[str], draft_prefix: str = ".new-etc-") 
             return place
         raise
     return place
+
+
+def _clear_drafts(into: Path) -> None:
+    """Remove what dying processes were making."""
+    for draft in into.glob(f"{_DRAFT}*"):
+        if draft.lstat().st_mtime < time.time() - ABANDONED.total_seconds():
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _look(path: Path) -> str:

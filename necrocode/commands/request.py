@@ -142,7 +142,7 @@ class Requests:
             read_only_paths=self._read_only_paths,
             hosts_file=self._fixed_file(".hosts", LOOPBACK_HOSTS),
             empty_file=self._fixed_file(".empty", ""),
-            etc=etc_copy(self._dir, etc_paths()),
+            etc=etc_copy(self._dir.with_name(f"{self._dir.name}-etc"), etc_paths()),
         )
 
     @cached_property
