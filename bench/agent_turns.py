@@ -2,8 +2,8 @@
 
 A real run of the real command on a real repository, of 1,000 and of 10,000 files. The model's server answers at once;
 each turn is one call of one tool. What a turn costs is read from the journal: from one answer to the next request, less
-what the command took. Beside it, in the same run, a bare loop: the same conversation with the same server, its calls
-carried out in a clone with nothing around them (no journal, no sandbox, no snapshot).
+what the command takes by itself. Beside it, in the same run, a bare loop: the same conversation with the same server,
+its calls carried out in a clone with nothing around them (no journal, no sandbox, no snapshot).
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Measured:
     sandbox: str
     #: By tool: the medians of what a turn took beyond model and command.
     per_tool: Mapping[str, float]
+    #: The same of all turns together, of which each tool has a third.
+    any_turn: float
     #: From the start of ``run`` to the first request, on a fresh slot and on a warm one.
     first_request_cold: float
     first_request_warm: float
@@ -59,7 +61,7 @@ def main() -> int:
     parser.add_argument("--sandbox", default="auto", choices=["auto", "off"], help="how commands are confined")
     options = parser.parse_args()
     table = Table(title=f"per turn beyond model and command, {options.turns} turns (medians, ms)")
-    columns = ("files", "sandbox", *TOOLS, "first request cold", "warm", "its bytes")
+    columns = ("files", "sandbox", *TOOLS, "any", "first request cold", "warm", "its bytes")
     for column in columns:
         table.add_column(column, justify="right")
     for files in options.files:
@@ -68,6 +70,7 @@ def main() -> int:
             f"{found.files:,}",
             found.sandbox,
             *(f"{found.per_tool[tool]:.1f}" for tool in TOOLS),
+            f"{found.any_turn:.1f}",
             f"{found.first_request_cold:.0f}",
             f"{found.first_request_warm:.0f}",
             f"{found.first_request_bytes:,}",
@@ -93,12 +96,14 @@ def measure(files: int, turns: int, sandbox: str) -> Measured:
             runs = journal.runs()
             cold, warm = (_first_request_ms(journal, run.run_id, at) for run, at in zip(runs, began, strict=True))
             entries = list(journal.entries(runs[-1].run_id))
-            per_tool = _per_tool(journal, entries)
+            times = _times(entries, bare["bash"])
+            per_tool = {tool: statistics.median(found) for tool, found in times.items()}
+            any_turn = statistics.median(time for found in times.values() for time in found)
             confined = str(journal.payload(_outcomes(entries, "tool.bash")[0])["result"]["sandbox"])
             sizes = _bytes_per_tool(journal, entries)
         assert asked == 2 * (turns + 1), asked
         sent = len(json.dumps([first["messages"], first["tools"]]).encode()) - len("many turns" + "turn and turn")
-        return Measured(files, confined, per_tool, cold, warm, sizes, bare, sent)
+        return Measured(files, confined, per_tool, any_turn, cold, warm, sizes, bare, sent)
 
 
 def bare_loop(root: Path, server: ScriptedServer, turns: int) -> dict[str, float]:
@@ -181,22 +186,23 @@ def _first_request_ms(journal: Journal, run_id: str, began: float) -> float:
     return first.at / 1000 - began * 1000
 
 
-def _per_tool(journal: Journal, entries: list[Entry]) -> dict[str, float]:
+def _times(entries: list[Entry], command: float) -> dict[str, list[float]]:
+    """By tool: what each turn took beyond model and command, in milliseconds; ``command`` is what the bare loop needs
+    for one, so that the sandbox is counted.
+    """
     found: dict[str, list[float]] = {}
-    for tool, took, entry in _turns(entries):
-        result = journal.payload(entry)["result"]
-        command = float(result.get("duration_seconds", 0.0)) * 1000
-        found.setdefault(tool, []).append(took - command)
-    return {tool: statistics.median(times) for tool, times in found.items()}
+    for tool, took in _turns(entries):
+        found.setdefault(tool, []).append(took - (command if tool == "bash" else 0.0))
+    return found
 
 
-def _turns(entries: list[Entry]) -> Iterator[tuple[str, float, Entry]]:
-    """Tool, milliseconds from the answer to the next request, and the tool's outcome."""
+def _turns(entries: list[Entry]) -> Iterator[tuple[str, float]]:
+    """Tool, and milliseconds from the answer to the next request."""
     answered: Entry | None = None
     used: Entry | None = None
     for entry in entries:
         if entry.name == "llm.chat" and entry.kind == "intent" and answered is not None and used is not None:
-            yield used.name.removeprefix("tool."), (entry.at - answered.at) / 1000, used
+            yield used.name.removeprefix("tool."), (entry.at - answered.at) / 1000
         if entry.name == "llm.chat" and entry.kind == "outcome":
             answered, used = entry, None
         elif entry.name.startswith("tool.") and entry.kind == "outcome":
