@@ -36,7 +36,7 @@ def test_a_death_at_any_statement_or_call_changes_nothing(tmp_path: Path, blank:
     assert deaths > 150, "every statement, commit and call of a whole life"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=24, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deaths=st.lists(st.integers(1, 120), min_size=2, max_size=6))
 def test_deaths_in_a_row_change_nothing(tmp_path: Path, blank: Path, deaths: list[int]) -> None:
     folder = tmp_path / "row"

@@ -54,7 +54,7 @@ FILES = st.lists(st.sampled_from(["a", "b", "ab", "c", "aab", "*", "]", "-", "é
 )
 
 
-@settings(max_examples=45, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     top=st.lists(LINES, max_size=4), inner=st.lists(LINES, max_size=3), paths=st.sets(FILES, min_size=3, max_size=12)
 )
