@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pathspec import GitIgnoreSpec
 
@@ -29,6 +29,9 @@ MAX_FILE_BYTES = 256 * 1024
 
 OF_THE_REPOSITORY = tuple(name for name in FUNCTIONS if name != "changed")
 """The functions of conditions that are answered once, when the plan is made."""
+
+
+Source: TypeAlias = Literal["task", "playbook", "detected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Plan:
 
     steps: tuple[PlannedStep, ...]
     #: Where they are from: the task's commands, a playbook (and the task's commands), or the looks of the repository.
-    source: Literal["task", "playbook", "detected"] = "task"
+    source: Source = "task"
     #: Of the playbook.
     name: str | None = None
     #: What tests that failed before the change are good for.
@@ -100,9 +103,11 @@ def make_plan(ctx: Context, ports: Ports, task: TaskContext, workspace: Workspac
     :class:`TaskError` ``invalid_playbook``: the one in the repository cannot be used.
     """
     looks = Looks(workspace, base_tree)
-    playbook, source = _playbook(ports, task, looks), "playbook"
+    playbook = _playbook(ports, task, looks)
+    source: Source = "task" if playbook is None else "playbook"
     if playbook is None and not task.test_commands and ports.playbooks and ctx.settings.get("detect_tests"):
-        playbook, source = ports.playbooks.detected(looks.holds), "detected"
+        playbook = ports.playbooks.detected(looks.holds)
+        source = "task" if playbook is None else "detected"
     reruns = min(int(ctx.settings.get("test_reruns", 0)), MAX_RETRIES)
     steps = [
         PlannedStep(
@@ -121,7 +126,7 @@ def make_plan(ctx: Context, ports: Ports, task: TaskContext, workspace: Workspac
     calls = {call for step in steps if step.when for call in check(step.when).calls if call[0] != "changed"}
     return Plan(
         tuple(steps),
-        "task" if playbook is None else "detected" if source == "detected" else "playbook",
+        source,
         None if playbook is None else playbook.name,
         ctx.settings.get("baseline_tests", "off"),
         bool(ctx.settings.get("test_reports", False)),

@@ -203,11 +203,11 @@ class Conversation:
         if times == 2 and len(self._modes) > 1 and not self._ever_called:
             # an endpoint that takes the tools and passes none of them on to the model
             self._change_mode()
-            self._transcript.say("Answer with one JSON document, as described above.")
+            self._transcript.say(_OTHER_FORM)
         elif cut:
             self._transcript.say("Your answer was cut at its longest length. Call a tool right away, with less text.")
         else:
-            self._transcript.say("That was no tool call. Go on by calling a tool; if the task is done, call finish.")
+            self._transcript.say(f"That was no tool call. {_GO_ON}")
 
     def _take_written_edits(self, text: str) -> bool:
         """Have edits carried out that stand in the text of an answer; whether there were any."""
@@ -238,7 +238,7 @@ class Conversation:
                 # a model that cannot be held to it, by an endpoint that does not try
                 self._change_mode()
                 self._habits = Habits()
-                self._transcript.say("Answer with one JSON document, as described above.")
+                self._transcript.say(_OTHER_FORM)
             else:
                 self._transcript.say(_CUT_ACTION if cut else f"Error: {error}")
             return
@@ -358,5 +358,6 @@ class Conversation:
 
 
 _NOTHING_CHANGED = "Nothing has changed in the repository yet."
+_OTHER_FORM = "Answer with one JSON document, as described above."
 _GO_ON = "Go on by calling a tool; if the task is done, call finish."
 _CUT_ACTION = "Your answer was cut at its longest length, so nothing was done. Write less at once: several small edits."

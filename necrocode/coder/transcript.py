@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from necrocode.coder.condensing import REASONING, STEPS, condense
@@ -106,13 +105,13 @@ class Transcript:
         self._bytes = sum(len(_written(message)) for message in self.messages)
 
 
-def canonical(value: Mapping[str, Any]) -> str:
+def canonical(value: Any) -> str:
     """``value`` as JSON, equal ones the same."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _written(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
+    return canonical(value).encode("utf-8", "replace")
 
 
 _FUNCTION_BYTES = len(_written(FUNCTIONS))

@@ -10,17 +10,13 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from necrocode.commands.folder import ABANDONED
+from necrocode.commands.folder import DRAFT, litter
 
 #: Mounted over where they are needed; the copy is read-only then, so their places must be there.
 PLACES = ("hosts", "resolv.conf")
-
-
-_DRAFT = ".new-"
 
 
 def etc_copy(into: Path, paths: Iterable[str]) -> Path:
@@ -38,8 +34,9 @@ def etc_copy(into: Path, paths: Iterable[str]) -> Path:
     if place.is_dir():
         return place
     into.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _clear_drafts(into)
-    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=into))
+    for left in litter(into):
+        shutil.rmtree(left, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=into))
     try:
         for path in found:
             _copy(path, draft / path.relative_to("/etc"))
@@ -54,13 +51,6 @@ def etc_copy(into: Path, paths: Iterable[str]) -> Path:
             return place
         raise
     return place
-
-
-def _clear_drafts(into: Path) -> None:
-    """Remove what dying processes were making."""
-    for draft in into.glob(f"{_DRAFT}*"):
-        if draft.lstat().st_mtime < time.time() - ABANDONED.total_seconds():
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _look(path: Path) -> str:

@@ -26,7 +26,7 @@ from necrocode.engine.errors import Superseded
 from necrocode.engine.identity import ProcessIdentity
 
 _TRASH = ".trash-"
-_DRAFT = ".new-"
+DRAFT = ".new-"
 
 ABANDONED = timedelta(minutes=10)
 """A folder that is still being made is a dead process's after this: it takes milliseconds."""
@@ -126,7 +126,7 @@ class CommandFolder:
         It is there with all of it or not at all, and until then its name says whose it is: a death leaves nothing that
         the run's clearing up does not find.
         """
-        draft = self.path.with_name(f"{_DRAFT}{folder_name(run_id)}-{uuid.uuid4().hex}")
+        draft = self.path.with_name(f"{DRAFT}{folder_name(run_id)}-{uuid.uuid4().hex}")
         draft.mkdir(mode=0o700)
         try:
             fill(draft)
@@ -298,7 +298,7 @@ def runs_with_commands(commands_dir: Path) -> list[str]:
 
 def clear_drafts(commands_dir: Path, run_id: str) -> None:
     """Remove the folders that dying processes of a run were making."""
-    for path in commands_dir.glob(f"{_DRAFT}{folder_name(run_id)}-*"):
+    for path in commands_dir.glob(f"{DRAFT}{folder_name(run_id)}-*"):
         _remove_tree(path)
 
 
@@ -309,7 +309,7 @@ def litter(commands_dir: Path) -> list[Path]:
     for path in sorted(commands_dir.iterdir()):
         # another process may be clearing up, too
         with suppress(FileNotFoundError):
-            if path.name.startswith(_TRASH) or (path.name.startswith(_DRAFT) and path.lstat().st_mtime < before):
+            if path.name.startswith(_TRASH) or (path.name.startswith(DRAFT) and path.lstat().st_mtime < before):
                 found.append(path)
     return found
 
