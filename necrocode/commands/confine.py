@@ -33,6 +33,27 @@ _LIMITS = {
 }
 
 
+def prepare() -> None:
+    """Make the usual filters ahead: those that commands are confined by, but for lists of hosts and of CPUs."""
+    if not seccomp.machine_known():
+        return
+    seccomp.forking()
+    for network in (False, True):
+        seccomp.confining(namespaces=True, network=network)
+        _without_namespaces(network=network, proxied=False, cpus_fixed=False, scoped=True)
+
+
+def _without_namespaces(*, network: bool, proxied: bool, cpus_fixed: bool, scoped: bool) -> tuple[bytes, bytes]:
+    """The filter with a gate, and that without one."""
+    gated, alone = (
+        seccomp.confining(
+            namespaces=False, network=network, proxied=proxied, gate=gate, cpus_fixed=cpus_fixed, scoped=scoped
+        )
+        for gate in (True, False)
+    )
+    return gated, alone
+
+
 def set_limits(limits: dict[str, Any]) -> None:
     """Of each process of the command: sizes in bytes, processor time in seconds; ``cpus`` that it may run on."""
     for name, number in _LIMITS.items():
@@ -50,8 +71,8 @@ def set_limits(limits: dict[str, Any]) -> None:
             os.sched_setaffinity(0, (mine * 2)[first : first + cpus])
 
 
-def confine(request: dict[str, Any], gate_writer: int) -> None:
-    """Confine this process as ``request`` says; the gate's descriptor goes to the keeper through ``gate_writer``.
+def confine(request: dict[str, Any], end: _socket.socket) -> None:
+    """Confine this process as ``request`` says; the gate's descriptor goes to the keeper through ``end``.
 
     ``OSError``: the kernel refuses.
     """
@@ -64,23 +85,14 @@ def confine(request: dict[str, Any], gate_writer: int) -> None:
         if request["network"]:
             landlock.scope()  # abstract Unix sockets belong to the network, which it shares then
         if seccomp.gate_known():
-            _gated(seccomp.forking(), b"", gate_writer)
+            _gated(seccomp.forking(), b"", end)
         return
     drop_capabilities()
     network, scoped = request["network"], request["scoped"]
     landlock.restrict(request["landlock"], network=network, scoped=scoped)
-    made = [
-        seccomp.confining(
-            namespaces=False,
-            network=network,
-            proxied=bool(request.get("hosts")),
-            gate=gate,
-            cpus_fixed="cpus" in request["limits"],
-            scoped=scoped,
-        )
-        for gate in (True, False)
-    ]
-    _gated(made[0], made[1], gate_writer)
+    proxied, cpus_fixed = bool(request.get("hosts")), "cpus" in request["limits"]
+    gated, alone = _without_namespaces(network=network, proxied=proxied, cpus_fixed=cpus_fixed, scoped=scoped)
+    _gated(gated, alone, end)
 
 
 def drop_capabilities() -> None:
@@ -105,22 +117,20 @@ def drop_capabilities() -> None:
         raise OSError(number, f"capset: {os.strerror(number)}")
 
 
-def receive_gate(reader: int) -> int:
-    """The keeper's end: the descriptor that :func:`confine` sent, or -1 if it sent none."""
-    with HeldSocket(reader) as end:
-        _, ancillary, _, _ = end.recvmsg(1, _socket.CMSG_SPACE(4))
+def send_descriptor(end: _socket.socket, descriptor: int) -> None:
+    """Hand a descriptor to the process at the other ``end``."""
+    end.sendmsg([b"d"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", descriptor))])
+
+
+def receive(end: _socket.socket, size: int = 1) -> tuple[bytes, int]:
+    """What comes next: up to ``size`` bytes, none at the end; or a descriptor that was sent, else -1."""
+    part, ancillary, _, _ = end.recvmsg(size, _socket.CMSG_SPACE(4))
     for level, kind, data in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             (descriptor,) = struct.unpack("i", data[:4])
             os.set_inheritable(descriptor, False)
-            return int(descriptor)
-    return -1
-
-
-def gate_channel() -> tuple[int, int]:
-    """What the keeper reads from, and what :func:`confine` writes to."""
-    reader, writer = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    return reader.detach(), writer.detach()
+            return b"", int(descriptor)
+    return part, -1
 
 
 class HeldSocket:
@@ -136,7 +146,7 @@ class HeldSocket:
         self._socket.close()
 
 
-def _gated(program: bytes, otherwise: bytes, gate_writer: int) -> None:
+def _gated(program: bytes, otherwise: bytes, end: _socket.socket) -> None:
     """Install ``program`` with a listener; ``otherwise`` where a sandbox around us has taken that place."""
     try:
         listener = seccomp.install(program, listener=True)
@@ -146,6 +156,5 @@ def _gated(program: bytes, otherwise: bytes, gate_writer: int) -> None:
         if otherwise:
             seccomp.install(otherwise)
         return
-    with HeldSocket(gate_writer) as end:
-        end.sendmsg([b"g"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", listener))])
+    send_descriptor(end, listener)
     os.close(listener)

@@ -15,8 +15,8 @@ import ctypes
 import json
 import os
 import signal
-import struct
 
+from necrocode.commands.confine import receive, send_descriptor
 from necrocode.commands.processes import PR_SET_PDEATHSIG, prctl
 
 TYPE_CHECKING = False
@@ -111,9 +111,8 @@ def _listener_of_bubblewrap(told: int, go: int) -> int:
         finally:
             os._exit(1)
     theirs.close()
-    from necrocode.commands.confine import receive_gate
-
-    listener = receive_gate(ours.detach())
+    _, listener = receive(ours)
+    ours.close()
     os.wait()
     os.close(go)
     return listener
@@ -127,8 +126,7 @@ def _listen_inside(pid: int, end: _socket.socket) -> None:
     refused = [libc.setns(place, kind) for place, kind in places]
     if refused[-1] == 0:
         listener = _listening("0.0.0.0", INNER_PORT)
-        descriptor = struct.pack("i", listener.fileno())
-        end.sendmsg([b"l"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor)])
+        send_descriptor(end, listener.fileno())
 
 
 def _listening(host: str, port: int) -> _socket.socket:

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 # pathlib would double the start-up of the supervisor
 # ruff: noqa: PTH110, PTH123
-import fcntl
 import json
 import os
 import select
 import signal
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
-from necrocode.commands import seccomp
 from necrocode.commands.budget import DiskBudget
-from necrocode.commands.confine import confine, gate_channel, receive_gate
+from necrocode.commands.child import PIPE_BYTES, Child
 from necrocode.commands.egress import Egress
 from necrocode.commands.files import VERSION, Capture, Reserved, take_claim
 from necrocode.commands.gate import Gate
@@ -32,26 +30,25 @@ from necrocode.commands.gitguard import GitGuard
 from necrocode.commands.processes import (
     KILL_SECONDS,
     PR_SET_CHILD_SUBREAPER,
-    PR_SET_PDEATHSIG,
     WakePipe,
     descendants,
     kill_all,
     only_wake,
     own_identity,
     prctl,
-    process_start,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
     from types import FrameType
-    from typing import Any, NoReturn
+    from typing import Any
 
 #: How often a keeper looks for a ``stop`` file, and at the disk.
 TICK_SECONDS = 0.25
-PIPE_BYTES = 1 << 18
 RESULT_BYTES = 4096
 STARTED_BYTES = 64
+ENDING_SECONDS = 0.002
+"""What ends by itself may take as long, before it is looked for and killed."""
 PROBLEM_CHARACTERS = 500
 """Of what could not be executed and why: it fits into the result, however JSON writes it."""
 
@@ -59,21 +56,21 @@ PROBLEM_CHARACTERS = 500
 class Keeper:
     """Owns one command from its claim to its result."""
 
-    def __init__(self, folder: str, request: dict[str, Any], identity: dict[str, Any], *files: Reserved) -> None:
+    def __init__(
+        self, folder: str, request: dict[str, Any], identity: dict[str, Any], child: Child, *files: Reserved
+    ) -> None:
         self._folder = folder
         self._result, self._started, output = files
         self._request = request
         self._identity = identity
         self._asked: str | None = None
-        self._child = 0
+        self._child = child
         self._code: int | None = None
         self._by_signal = False
         output.place()
         self._capture = Capture(
             output.descriptor, int(request["max_output_bytes"]), f"{folder}/whole", int(request["whole_output_bytes"])
         )
-        self._output = -1
-        self._bwrap_status = -1
         self._gate: Gate | None = None
         self._disk = DiskBudget(request["disk"])
         self._guard = GitGuard(request["git_guard"], folder)
@@ -104,7 +101,7 @@ class Keeper:
             self._drain_rest()
             if self._disk.spent:
                 self._code, problem = 128 + signal.SIGKILL, self._disk.words
-            elif status == "exited" and self._bwrap_status >= 0 and not self._really_ran():
+            elif status == "exited" and self._request["sandbox"] == "bubblewrap" and not self._really_ran():
                 # a signal: somebody killed bubblewrap itself, perhaps long after the command began
                 status = "interrupted" if self._by_signal else "not_started"
                 problem = "bubblewrap was killed" if self._by_signal else "bubblewrap could not set the sandbox up"
@@ -128,52 +125,27 @@ class Keeper:
             self._asked = "stopped" if number == signal.SIGUSR1 else "interrupted"
 
     def _start(self) -> str | None:
-        """Fork and execute; None, or why it could not be executed."""
-        argv: list[str] = list(self._request["argv"])
+        """Have the child become the command; None, or why it could not be executed."""
         egress = Egress(self._request) if self._request.get("hosts") else None
-        passed: list[int] = []
-        status_writer = -1
-        if self._request["sandbox"] == "bubblewrap":
-            options = os.memfd_create("bwrap-options")
-            os.write(options, b"".join(os.fsencode(option) + b"\0" for option in self._request["bwrap_options"]))
-            os.lseek(options, 0, os.SEEK_SET)
-            self._bwrap_status, status_writer = os.pipe2(os.O_CLOEXEC)
-            calls = os.memfd_create("bwrap-seccomp")
-            os.write(calls, seccomp.confining(namespaces=True, network=self._request["network"]))
-            os.lseek(calls, 0, os.SEEK_SET)
-            passed = [options, status_writer, calls, *(egress.passed if egress else ())]
-            own = ["--args", str(options), "--json-status-fd", str(status_writer), "--seccomp", str(calls)]
-            argv = [argv[0], *own, "--", *argv[1:]]
-        self._output, output_writer = os.pipe2(os.O_CLOEXEC)
-        # over the user's limit for pipes the default size is only slower
-        with suppress(OSError):
-            fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        os.set_blocking(self._output, False)
-        problem_reader, problem_writer = os.pipe2(os.O_CLOEXEC)
-        gate_reader, gate_writer = gate_channel()
-        keeper = os.getpid()
-        self._child = os.fork()
-        if self._child == 0:
-            _become(argv, self._request, keeper, output_writer, problem_writer, gate_writer, passed)
-        for descriptor in (output_writer, problem_writer, gate_writer, *passed):
-            os.close(descriptor)
-        self._started.write(f"{self._child} {process_start(self._child)}".encode())
-        with open(problem_reader, "rb") as file:
-            problem = file.read().decode("utf-8", "replace")
-        gate = receive_gate(gate_reader)
+        if egress:
+            # the one that was forked ahead does not have its descriptors
+            self._child.dismiss()
+            self._child = Child(egress.passed)
+        self._started.write(self._child.identity.encode())
+        problem, gate = self._child.become(self._request)
         if gate >= 0:
             places = self._request["landlock_places"]
             tasks = int(self._request["limits"]["tasks"])
             self._gate = Gate(gate, max_tasks=tasks, places=places, proxy_port=egress.port if egress else 0)
         if not problem:
             return None
-        os.waitpid(self._child, 0)
+        os.waitpid(self._child.pid, 0)
         return problem
 
     def _watch(self, deadline: float) -> str:
         """Drain the output until the command ends, its time is over or its end is asked for; returns the status."""
         poller = select.poll()
-        poller.register(self._output, select.POLLIN)
+        poller.register(self._child.output, select.POLLIN)
         poller.register(self._wake.descriptor, select.POLLIN)
         gate = -1
         if self._gate is not None:
@@ -211,7 +183,7 @@ class Keeper:
     def _drain(self) -> bool:
         """Take one chunk of output; False at its end."""
         try:
-            chunk = os.read(self._output, PIPE_BYTES)
+            chunk = os.read(self._child.output, PIPE_BYTES)
         except BlockingIOError:
             return True
         self._capture.feed(chunk)
@@ -222,7 +194,7 @@ class Keeper:
         until = time.monotonic() + 1.0
         while time.monotonic() < until:
             try:
-                chunk = os.read(self._output, PIPE_BYTES)
+                chunk = os.read(self._child.output, PIPE_BYTES)
             except BlockingIOError:
                 return
             if not chunk:
@@ -238,7 +210,7 @@ class Keeper:
                 return False
             if pid == 0:
                 return True
-            if pid == self._child and self._code is None:
+            if pid == self._child.pid and self._code is None:
                 code = os.waitstatus_to_exitcode(wait_status)
                 self._by_signal = code < 0
                 self._code = code if code >= 0 else 128 - code
@@ -246,11 +218,13 @@ class Keeper:
     def _kill_tree(self) -> None:
         until = time.monotonic() + KILL_SECONDS
         pause = 0.0005
+        if self._reap():
+            # bubblewrap tells the exit code before the last of its processes is gone, and looking for them takes longer
+            select.select([self._wake.descriptor], [], [], ENDING_SECONDS)
         while self._reap():
             kill_all(descendants(os.getpid()))
             self._wake.clear()
-            if self._output >= 0:
-                self._drain()
+            self._drain()
             if not self._reap() or time.monotonic() >= until:
                 return
             select.select([self._wake.descriptor], [], [], pause)
@@ -258,53 +232,41 @@ class Keeper:
 
     def _really_ran(self) -> bool:
         """Whether bubblewrap got as far as executing the command: only then it reports an exit code."""
-        with open(self._bwrap_status, "rb") as file:
+        with open(self._child.status, "rb") as file:
             return b'"exit-code"' in file.read()
 
 
-def _become(
-    argv: list[str], request: dict[str, Any], keeper: int, output: int, problem: int, gate: int, passed: list[int]
-) -> NoReturn:
-    """In the forked child: turn into the command, or report why not on ``problem`` and exit."""
-    try:
-        # a session of its own: `kill 0` in the command must not reach the keeper
+class Waiting:
+    """A keeper that does not know its command yet, and has done what can be done before, in a process freshly forked by
+    the supervisor.
+    """
+
+    def __init__(self) -> None:
         os.setsid()
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, signal.SIG_DFL)
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != keeper:
-            os._exit(1)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        for descriptor in passed:
-            os.set_inheritable(descriptor, True)
-        if request["cwd"] is not None:
-            os.chdir(request["cwd"])
-        confine(request, gate)
-        os.execve(argv[0], argv, request["env"])
-    except BaseException as error:  # noqa: BLE001 - nothing may leave a forked child
-        os.write(problem, str(error).encode("utf-8", "replace")[:4096])
-    os._exit(1)
-
-
-def keep(folder: str) -> None:
-    """The life of a keeper, in a process freshly forked by the supervisor."""
-    os.setsid()
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-    with ExitStack() as held:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self._identity = own_identity()
         try:
-            with open(f"{folder}/request.json", "rb") as file:
-                request = json.load(file)
-            # set aside before the claim: what finds no room was never begun
-            sizes = {"result.json": RESULT_BYTES, "started": STARTED_BYTES, "output": int(request["max_output_bytes"])}
-            files = [held.enter_context(Reserved(f"{folder}/{name}", size)) for name, size in sizes.items()]
-            identity = own_identity()
-            lock = take_claim(
-                folder,
-                {"version": VERSION, "by": "keeper", "run_id": request["run_id"], "command_id": request["command_id"]}
-                | {"process": identity},
-            )
-        except FileNotFoundError:
-            return  # settled and forgotten meanwhile
-        if lock is not None:
-            Keeper(folder, request, identity, *files).run()
+            self._child: Child | None = Child()
+        except OSError:
+            self._child = None  # tried again when it is needed
+
+    def keep(self, folder: str) -> None:
+        """The rest of its life."""
+        child = self._child if self._child is not None and self._child.lives() else Child()
+        with ExitStack() as held:
+            try:
+                with open(f"{folder}/request.json", "rb") as file:
+                    request = json.load(file)
+                # set aside before the claim: what finds no room was never begun
+                sizes = {"result.json": RESULT_BYTES, "started": STARTED_BYTES}
+                sizes["output"] = int(request["max_output_bytes"])
+                files = [held.enter_context(Reserved(f"{folder}/{name}", size)) for name, size in sizes.items()]
+                lock = take_claim(
+                    folder,
+                    {"version": VERSION, "by": "keeper", "run_id": request["run_id"]}
+                    | {"command_id": request["command_id"], "process": self._identity},
+                )
+            except FileNotFoundError:
+                return  # settled and forgotten meanwhile
+            if lock is not None:
+                Keeper(folder, request, self._identity, child, *files).run()

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
@@ -217,6 +218,7 @@ def gate_known() -> bool:
     return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (5, 5)
 
 
+@lru_cache
 def confining(
     *,
     namespaces: bool,
@@ -262,6 +264,7 @@ def confining(
     return _program(body)
 
 
+@lru_cache
 def forking() -> bytes:
     """The filter under which a keeper answers about :data:`FORKS`, and that refuses nothing by itself."""
     return _program([*_refuse(("clone3",), errno.ENOSYS), *_if_any(FORKS, [_answer(_NOTIFY)])])

@@ -1,8 +1,9 @@
 """The supervisor: a detached process that runs the commands of one runner and outlives it. Standard library only.
 
 A line on its standard input names a folder of the commands' directory whose command is to run; a line ``done NAME``
-on its standard output says that nothing more will happen there. Per command it forks a keeper. At the end of the
-input (the runner closed it, or died) it lets running commands end, then exits. ``launch.py`` starts it.
+on its standard output says that nothing more will happen there. Each command has a keeper, which was forked before its
+line came: the next one gets ready while this one's command runs. At the end of the input (the runner closed it, or
+died) it lets running commands end, then exits. ``launch.py`` starts it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 
+from necrocode.commands.confine import prepare
 from necrocode.commands.files import write_file
-from necrocode.commands.keeper import keep
+from necrocode.commands.keeper import Waiting
 from necrocode.commands.processes import (
     KILL_SECONDS,
     PR_SET_CHILD_SUBREAPER,
@@ -30,14 +33,18 @@ from necrocode.commands.processes import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
     from types import FrameType
+    from typing import NoReturn
 
 
 class Supervisor:
-    """Forks a keeper per line of input."""
+    """Has a keeper per line of input."""
 
     def __init__(self, commands_dir: str) -> None:
         self._commands_dir = commands_dir
+        #: Those that keep a command: its folder's name by pid.
         self._keepers: dict[int, str] = {}
+        #: The one that waits for its command: pid, and where it hears of that.
+        self._waiting: tuple[int, int] | None = None
         self._ending = False
         self._wake = WakePipe(
             {
@@ -52,6 +59,7 @@ class Supervisor:
         """Until the end of the input (or SIGTERM) and of every command."""
         os.set_blocking(0, False)
         _send(1, f"ready {os.getpid()}\n")
+        self._fork_keeper()
         poller = select.poll()
         poller.register(0, select.POLLIN)
         poller.register(self._wake.descriptor, select.POLLIN)
@@ -67,21 +75,43 @@ class Supervisor:
                     poller.unregister(0)
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
-                    self._fork_keeper(os.fsdecode(line))
+                    self._hand_over(os.fsdecode(line))
             self._reap()
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
         self._ending = True
 
-    def _fork_keeper(self, name: str) -> None:
+    def _hand_over(self, name: str) -> None:
+        """Let a keeper have the command in the folder ``name``, and have the next one get ready."""
+        self._fork_keeper()
+        if self._waiting is None:
+            _say(1, name)  # the runner sees that nobody claimed the command
+            return
+        pid, tell = self._waiting
+        self._keepers[pid], self._waiting = name, None
+        # if it was killed meanwhile nothing is claimed either: the runner hands the command in again
+        with suppress(BrokenPipeError):
+            os.write(tell, os.fsencode(name))
+        os.close(tell)
+        self._fork_keeper()
+
+    def _fork_keeper(self) -> None:
+        """Have one that waits, if another process can be had."""
+        if self._waiting is not None:
+            return
+        hear, tell = os.pipe2(os.O_CLOEXEC)
         try:
             pid = os.fork()
         except OSError:
-            _say(1, name)  # the runner sees that nobody claimed the command
-            return
-        if pid:
-            self._keepers[pid] = name
-            return
+            os.close(tell)
+        else:
+            if pid == 0:
+                os.close(tell)
+                self._be_keeper(hear)
+            self._waiting = pid, tell
+        os.close(hear)
+
+    def _be_keeper(self, hear: int) -> NoReturn:
         code = 1
         try:
             self._wake.close()
@@ -90,9 +120,13 @@ class Supervisor:
             for descriptor in (0, 1, 2):
                 os.dup2(null, descriptor)
             os.close(null)
+            waiting = Waiting()
+            name = os.fsdecode(os.read(hear, 4096))
+            if not name:
+                os._exit(0)  # there will be no more commands
             folder = f"{self._commands_dir}/{name}"
             try:
-                keep(folder)
+                waiting.keep(folder)
                 # said before the exit: tearing a process down takes longer than the runner should wait
                 _say(notify, name)
                 code = 0
@@ -110,6 +144,9 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            if self._waiting is not None and pid == self._waiting[0]:
+                os.close(self._waiting[1])
+                self._waiting = None  # killed; the next line finds another
             name = self._keepers.pop(pid, None)
             if name is None:
                 continue
@@ -121,7 +158,8 @@ class Supervisor:
         """A killed keeper's processes were handed to us, the next subreaper above it."""
         until = time.monotonic() + KILL_SECONDS
         while time.monotonic() < until:
-            strays = descendants(os.getpid(), without=set(self._keepers))
+            known = {*self._keepers, *(self._waiting or ())[:1]}
+            strays = descendants(os.getpid(), without=known)
             if not strays:
                 return
             kill_all(strays)
@@ -150,5 +188,7 @@ def main(commands_dir: str) -> None:
         os._exit(0)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     os.set_blocking(1, False)
-    machine()  # read once, for every keeper to come
+    # once, for every keeper to come
+    machine()
+    prepare()
     Supervisor(commands_dir).serve()
