@@ -14,6 +14,7 @@ import pytest
 
 from necrocode.commands import SupervisedCommands
 from necrocode.commands.folder import runs_with_commands
+from necrocode.commands.processes import descendants, process_start
 from necrocode.engine.errors import Interrupted, StopSignal, StopTriggered, Superseded
 from necrocode.engine.stop import StopToken
 from necrocode.states.ports import CommandResult, CommandSpec
@@ -301,6 +302,32 @@ def test_a_lost_supervisor_is_replaced(runner: SupervisedCommands, slot: Path) -
     os.kill(first, 9)
     assert runner.run(spec(slot, "echo two"), StopToken()).output == "two\n"
     assert runner.supervisor_pid() not in (None, first)
+
+
+@pytest.mark.parametrize("which", ["the keeper", "the child that it has"])
+def test_who_waits_for_the_next_command_and_is_killed_is_replaced(
+    runner: SupervisedCommands, slot: Path, which: str
+) -> None:
+    assert runner.run(spec(slot, "echo one"), StopToken()).output == "one\n"
+    supervisor = runner.supervisor_pid()
+    assert supervisor is not None
+    wait_until(lambda: len(descendants(supervisor)) == 2)
+    keeper, child = descendants(supervisor)
+    os.kill(keeper if which == "the keeper" else child, 9)
+    wait_until(lambda: process_start(child) is None)
+    assert runner.run(spec(slot, "echo two"), StopToken()).output == "two\n"
+    assert runner.supervisor_pid() == supervisor
+
+
+def test_who_waits_for_the_next_command_ends_with_the_supervisor(
+    plain: SupervisedCommands, slot: Path, commands_dir: Path
+) -> None:
+    assert plain.run(spec(slot, "echo one"), StopToken()).output == "one\n"
+    supervisor = plain.supervisor_pid()
+    assert supervisor is not None
+    wait_until(lambda: len(descendants(supervisor)) == 2)
+    os.kill(supervisor, 9)
+    wait_until(lambda: not processes_called(str(commands_dir)))
 
 
 def test_a_running_command_survives_its_supervisor(runner: SupervisedCommands, slot: Path, commands_dir: Path) -> None:
