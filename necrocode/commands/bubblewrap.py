@@ -91,8 +91,8 @@ class Bubblewrap:
     """Builds bubblewrap's options for commands.
 
     ``source`` is the runner's environment, ``hidden`` what no tool may uncover (necrocode's home), ``read_only_paths``
-    gives what a slot needs readable besides itself, ``hosts_file`` is read as /etc/hosts where there is no network,
-    ``empty_file`` in the place of tools' logins, ``etc`` as /etc.
+    gives what a slot needs readable besides itself, ``empty_file`` is read in the place of tools' logins, ``etc`` as
+    /etc, with the file ``hosts`` for where there is no network.
     """
 
     def __init__(
@@ -102,13 +102,11 @@ class Bubblewrap:
         source: Mapping[str, str],
         hidden: Sequence[Path],
         read_only_paths: Callable[[Path], Sequence[Path]],
-        hosts_file: Path,
         empty_file: Path,
         etc: Path,
     ) -> None:
         self.executable = executable
         self._read_only_paths = read_only_paths
-        self._hosts_file = hosts_file
         real_home = Path(os.path.normpath(source.get("HOME") or Path("~").expanduser()))
         usable = real_home.is_absolute() and not _is_system_path(real_home)
         #: HOME inside: where it is outside, so that tools with its path in them work; empty but for the tools' folders.
@@ -140,7 +138,7 @@ class Bubblewrap:
 
     def _network(self, network: bool) -> list[str]:
         if not network:
-            return ["--hostname", HOSTNAME, "--ro-bind", str(self._hosts_file), "/etc/hosts"]
+            return ["--hostname", HOSTNAME]
         # often a link into /run, which isn't there
         return ["--ro-bind-try", os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf", *_read_only("/etc/hosts")]
 

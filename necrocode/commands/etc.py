@@ -15,19 +15,20 @@ from pathlib import Path
 
 from necrocode.commands.folder import DRAFT, litter
 
-#: Mounted over where they are needed; the copy is read-only then, so their places must be there.
-PLACES = ("hosts", "resolv.conf")
+#: Mounted over where there is a network; the copy is read-only then, so its place must be there.
+PLACES = ("resolv.conf",)
 
 
-def etc_copy(into: Path, paths: Iterable[str]) -> Path:
-    """The folder below ``into`` that holds copies of ``paths`` (all below /etc), made if it is not there yet.
+def etc_copy(into: Path, paths: Iterable[str], hosts: str) -> Path:
+    """The folder below ``into`` that holds copies of ``paths`` (all below /etc), made if it is not there yet; and the
+    text ``hosts`` as its file of that name, for where there is no network.
 
     Its name tells what was copied, so that a change of the machine's gives another folder, and commands under way keep
     theirs: a change of a file, or of a folder's list of names, which is how packages change one. What cannot be read is
     left out, as it could not be read in the sandbox either. Raises ``OSError``.
     """
     found = [Path(path) for path in paths if os.path.lexists(path)]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(hosts.encode("ascii") + b"\0")
     for path in found:
         digest.update(os.fsencode(_look(path)) + b"\0")
     place = into / digest.hexdigest()[:16]
@@ -40,6 +41,7 @@ def etc_copy(into: Path, paths: Iterable[str]) -> Path:
     try:
         for path in found:
             _copy(path, draft / path.relative_to("/etc"))
+        (draft / "hosts").write_text(hosts, encoding="ascii")
         for name in PLACES:
             (draft / name).touch()
         draft.chmod(0o755)

@@ -140,22 +140,16 @@ class Requests:
             source=os.environ,
             hidden=self._hidden,
             read_only_paths=self._read_only_paths,
-            hosts_file=self._fixed_file(".hosts", LOOPBACK_HOSTS),
-            empty_file=self._fixed_file(".empty", ""),
-            etc=etc_copy(self._dir.with_name(f"{self._dir.name}-etc"), etc_paths()),
+            empty_file=self._empty_file(),
+            etc=etc_copy(self._dir.with_name(f"{self._dir.name}-etc"), etc_paths(), LOOPBACK_HOSTS),
         )
 
     @cached_property
     def _landlock(self) -> LandlockPlaces:
         return LandlockPlaces(source=os.environ, hidden=self._hidden, read_only_paths=self._read_only_paths)
 
-    def _fixed_file(self, name: str, content: str) -> Path:
-        """A file that always reads the same."""
-        path, wanted = self._dir / name, content.encode("ascii")
-        if not path.exists() or path.read_bytes() != wanted:
-            # In its place: whoever else writes it now writes the same bytes, and a death leaves no draft.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(wanted)
-                file.truncate()
+    def _empty_file(self) -> Path:
+        path = self._dir / ".empty"
+        # In its place: whoever else makes it now makes the same, and a death leaves no draft.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
         return path

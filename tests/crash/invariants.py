@@ -38,7 +38,6 @@ _DRAFTS = (
     ".probe*",
     ".necrocode-*",
     ".~necrocode-*",
-    ".hosts-*",
 )
 
 _FIXED_DRAFTS = (".probe", "cache.git.new", "snapshots.git.new", "*.new.lock")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import sysconfig
@@ -248,7 +249,7 @@ def test_this_interpreter_works_when_it_is_on_the_path(
 def test_a_sandbox_that_cannot_be_set_up_is_not_started(commands_dir: Path, slot: Path) -> None:
     with SupervisedCommands(commands_dir, sandbox="bubblewrap") as runner:
         assert run(runner, slot, "true").exit_code == 0
-        (commands_dir / ".hosts").unlink()
+        shutil.rmtree(commands_dir.with_name(f"{commands_dir.name}-etc"))
         result = run(runner, slot, "touch started")
     assert (result.status, result.exit_code, result.sandbox) == ("not_started", None, "bubblewrap")
     assert "bwrap: " in result.output
