@@ -15,7 +15,7 @@ from typing import TypeAlias
 from necrocode.engine.canonical import canonical, sha256
 from necrocode.engine.clock import EpochClock
 from necrocode.engine.effects import Json
-from necrocode.engine.entry import COLUMNS, Draft, Entry, Kind, draft, entry_hash
+from necrocode.engine.entry import Draft, Entry, Kind, draft, entry_hash
 from necrocode.engine.errors import (
     JournalDamaged,
     JournalError,
@@ -27,7 +27,7 @@ from necrocode.engine.errors import (
     Superseded,
 )
 from necrocode.engine.identity import ProcessIdentity
-from necrocode.engine.journal import RUN_COLUMNS, Journal, append_link, holder_of, insert_blobs, record
+from necrocode.engine.journal import INSERT_ENTRY, RUN_COLUMNS, Journal, append_link, holder_of, insert_blobs, record
 from necrocode.engine.runs import RunRecord, follow
 from necrocode.engine.schema import JOURNAL
 from necrocode.engine.stop import StopToken
@@ -40,19 +40,17 @@ LEASE_TTL = timedelta(seconds=30)
 HEARTBEAT = timedelta(seconds=5)
 """How often a holder counts up its heartbeat."""
 
-#: Who may append, to what, in which schema: all decided by the statement that appends.
-_APPEND = (
-    f"INSERT INTO entries ({COLUMNS}) SELECT ?,?,?,?,?,?,?,?,?,?,? "
-    "FROM runs JOIN leases ON leases.run_id = runs.run_id "
-    "WHERE runs.run_id = ? AND runs.head_seq = ? AND leases.epoch = ? AND leases.held = 1 "
+#: Who may append, to what, in which schema: all decided by the statement that moves the head. It comes first in its
+#: transaction: if it moves nothing, nothing is appended.
+_FENCE = (
+    "WHERE run_id = ? AND head_seq = ? "
+    "AND EXISTS (SELECT 1 FROM leases WHERE leases.run_id = runs.run_id AND leases.epoch = ? AND leases.held = 1) "
     f"AND (SELECT version_num FROM alembic_version) = '{JOURNAL.head}'"
 )
-_MOVE_HEAD = "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ? WHERE run_id = ?"
-_MOVE_STATE = (
-    "UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, stop_reason = ?, data = ? WHERE run_id = ?"
-)
+_MOVE_HEAD = f"UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ? {_FENCE}"
+_MOVE_STATE = f"UPDATE runs SET head_seq = ?, head_hash = ?, updated_at = ?, state = ?, data = ? {_FENCE}"
 #: Apart from the rest: they change when a run is claimed or let go, and two indexes hang on the status.
-_MOVE_STATUS = "UPDATE runs SET status = ?, epoch = ?, version = ?, finished_at = ? WHERE run_id = ?"
+_MOVE_STATUS = "UPDATE runs SET status = ?, stop_reason = ?, epoch = ?, version = ?, finished_at = ? WHERE run_id = ?"
 _TAKE_LEASE = (
     "INSERT INTO leases (run_id, epoch, held, holder, beat) VALUES (?, ?, 1, ?, 0) "
     "ON CONFLICT (run_id) DO UPDATE SET epoch = excluded.epoch, held = 1, holder = excluded.holder, beat = 0 "
@@ -160,13 +158,11 @@ class Claim:
         data = None if head_only else canonical(dict(run.data))
 
         def operation(connection: sqlite3.Connection) -> None:
+            _move(connection, head, run, at, data=data)
             for entry in rows:
-                done = connection.execute(_APPEND, (*entry.row, head.run_id, head.head_seq, head.epoch)).rowcount
-                if done != 1:
-                    raise _refusal(connection, head)
+                connection.execute(INSERT_ENTRY, entry.row)
             for made in drafts:
                 insert_blobs(connection, head.run_id, made.blobs)
-            _move(connection, head, run, at, data=data)
             for item in outbox:
                 _post(connection, item, run, at)
             if run.status == "closed":
@@ -261,10 +257,9 @@ def claim(
         if taken != 1:
             raise LeaseHeld(f"run {run_id} was taken by another process just now")
         entry = _entry(run, made, epoch, clock.microseconds(), state)
-        if connection.execute(_APPEND, (*entry.row, run_id, run.head_seq, epoch)).rowcount != 1:
-            raise _refusal(connection, run)
         claimed = follow(run, entry, made.payload)
         _move(connection, run, claimed, entry.at, data=canonical(dict(claimed.data)))
+        connection.execute(INSERT_ENTRY, entry.row)
         held = Claim(journal, claimed, clock, observer)
         with _claims_lock:
             # Known before anybody can read the lease: another thread must not take it for lost.
@@ -348,24 +343,22 @@ def _follow_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over
 
 
 def _move(connection: sqlite3.Connection, before: RunRecord, run: RunRecord, at: int, *, data: str | None) -> None:
+    """Move the projection from ``before`` to ``run``; raises what forbids it."""
+    fence = (before.run_id, before.head_seq, run.epoch)
     if data is None:
-        connection.execute(_MOVE_HEAD, (run.head_seq, run.head_hash, at, run.run_id))
-        return
-    connection.execute(
-        _MOVE_STATE,
-        (
-            run.head_seq,
-            run.head_hash,
-            at,
-            run.state,
-            run.stop_reason,
-            data,
-            run.run_id,
-        ),
-    )
-    if run.status != before.status or run.epoch != before.epoch or run.version != before.version:
+        moved = connection.execute(_MOVE_HEAD, (run.head_seq, run.head_hash, at, *fence))
+    else:
+        moved = connection.execute(_MOVE_STATE, (run.head_seq, run.head_hash, at, run.state, data, *fence))
+    if moved.rowcount != 1:
+        raise _refusal(connection, before)
+    if (
+        run.status != before.status
+        or run.stop_reason != before.stop_reason
+        or run.epoch != before.epoch
+        or run.version != before.version
+    ):
         finished_at = at if run.finished_at else None
-        connection.execute(_MOVE_STATUS, (run.status, run.epoch, run.version, finished_at, run.run_id))
+        connection.execute(_MOVE_STATUS, (run.status, run.stop_reason, run.epoch, run.version, finished_at, run.run_id))
 
 
 def _post(connection: sqlite3.Connection, item: OutboxItem, run: RunRecord, at: int) -> None:
@@ -377,7 +370,7 @@ def _post(connection: sqlite3.Connection, item: OutboxItem, run: RunRecord, at: 
 
 
 def _refusal(connection: sqlite3.Connection, head: RunRecord) -> BaseException:
-    """Why the conditional append did not take."""
+    """Why the head did not move."""
     version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     if version is None or version[0] != JOURNAL.head:
         return JournalTooNew(

@@ -186,13 +186,13 @@ def _batch(*, last: bool) -> list[str]:
 
 
 class _Stingy:
-    """A connection on which a step is refused once it has written its entry."""
+    """A connection on which a step is refused once it has moved its run's head."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def execute(self, sql: str, parameters: Any = ()) -> Any:
-        if sql.startswith("UPDATE runs"):
+        if sql.startswith("INSERT INTO entries"):
             raise Superseded("refused")
         return self._connection.execute(sql, parameters)
 
@@ -342,9 +342,9 @@ CONTROLS: tuple[Control, ...] = (
     ),
     Control(
         "no transaction around an append",
-        # Between the entry and the head that names it.
+        # Between the head and the entry that it names.
         lambda: [
-            Schedule((Upon("UPDATE", "before", since=call),))
+            Schedule((Upon("INSERT", "before", since=call),))
             for call in ("registry.status", "pool.allocate", "slot.lay", "llm.complete", "command.run", "git.push")
         ],
         breaking.no_transaction,
