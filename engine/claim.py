@@ -119,7 +119,7 @@ class Claim:
     def data_text(self) -> str:
         """The run's data as they are stored."""
         if self._stored is None or self._stored[0] is not self.run.data:
-            self._stored = (self.run.data, canonical(dict(self.run.data)))
+            self._stored = (self.run.data, canonical(self.run.data))
         return self._stored[1]
 
     def draft(self, addition: Addition) -> Draft:
@@ -143,26 +143,26 @@ class Claim:
         Raises :class:`Superseded` if another process has the run now, :class:`JournalTooNew` if the schema moved on,
         :class:`JournalUnavailable` if it cannot be written; then nothing was appended, as far as that can be known.
         """
-        drafts = [made if isinstance(made, Draft) else self.draft(made) for made in additions]
         head = self.run
         run, at = head, self.clock.microseconds()
-        rows: list[Entry] = []
+        rows: list[tuple[Entry, Draft]] = []
         head_only = True
-        for made in drafts:
+        for addition in additions:
+            made = addition if isinstance(addition, Draft) else self.draft(addition)
             entry = _entry(run, made, run.epoch, at, made.state or run.state)
-            rows.append(entry)
             run = follow(run, entry, made.payload)
+            rows.append((entry, made))
             head_only = head_only and made.kind in ("intent", "outcome", "attempt", "warning")
 
         # None where only the head moves.
-        data = None if head_only else canonical(dict(run.data))
+        data = None if head_only else canonical(run.data)
 
         def operation(connection: sqlite3.Connection) -> None:
-            _move(connection, head, run, at, data=data)
-            for entry in rows:
+            _move(connection, head, run, data=data)
+            for entry, made in rows:
                 connection.execute(INSERT_ENTRY, entry.row)
-            for made in drafts:
-                insert_blobs(connection, head.run_id, made.blobs)
+                if made.blobs:
+                    insert_blobs(connection, head.run_id, made.blobs)
             for item in outbox:
                 _post(connection, item, run, at)
             if run.status == "closed":
@@ -176,9 +176,9 @@ class Claim:
             self._stored = (run.data, data)
         self._released = self._released or release
         if self._observer is not None:
-            for entry, made in zip(rows, drafts, strict=True):
+            for entry, made in rows:
                 _tell(self._observer, entry, made.payload)
-        return [made.payload for made in drafts]
+        return [made.payload for _, made in rows]
 
     def abandon(self) -> None:
         """Let go of the lease without an entry, if it is still held: whatever broke, this process drives no more."""
@@ -258,7 +258,7 @@ def claim(
             raise LeaseHeld(f"run {run_id} was taken by another process just now")
         entry = _entry(run, made, epoch, clock.microseconds(), state)
         claimed = follow(run, entry, made.payload)
-        _move(connection, run, claimed, entry.at, data=canonical(dict(claimed.data)))
+        _move(connection, run, claimed, data=canonical(claimed.data))
         connection.execute(INSERT_ENTRY, entry.row)
         held = Claim(journal, claimed, clock, observer)
         with _claims_lock:
@@ -342,13 +342,14 @@ def _follow_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over
     return True
 
 
-def _move(connection: sqlite3.Connection, before: RunRecord, run: RunRecord, at: int, *, data: str | None) -> None:
+def _move(connection: sqlite3.Connection, before: RunRecord, run: RunRecord, *, data: str | None) -> None:
     """Move the projection from ``before`` to ``run``; raises what forbids it."""
+    head = (run.head_seq, run.head_hash, run.updated_at)
     fence = (before.run_id, before.head_seq, run.epoch)
     if data is None:
-        moved = connection.execute(_MOVE_HEAD, (run.head_seq, run.head_hash, at, *fence))
+        moved = connection.execute(_MOVE_HEAD, (*head, *fence))
     else:
-        moved = connection.execute(_MOVE_STATE, (run.head_seq, run.head_hash, at, run.state, data, *fence))
+        moved = connection.execute(_MOVE_STATE, (*head, run.state, data, *fence))
     if moved.rowcount != 1:
         raise _refusal(connection, before)
     if (
@@ -357,8 +358,9 @@ def _move(connection: sqlite3.Connection, before: RunRecord, run: RunRecord, at:
         or run.epoch != before.epoch
         or run.version != before.version
     ):
-        finished_at = at if run.finished_at else None
-        connection.execute(_MOVE_STATUS, (run.status, run.stop_reason, run.epoch, run.version, finished_at, run.run_id))
+        connection.execute(
+            _MOVE_STATUS, (run.status, run.stop_reason, run.epoch, run.version, run.finished_at, run.run_id)
+        )
 
 
 def _post(connection: sqlite3.Connection, item: OutboxItem, run: RunRecord, at: int) -> None:

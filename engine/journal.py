@@ -16,7 +16,7 @@ from necrocode.engine.canonical import canonical, sha256
 from necrocode.engine.clock import EpochClock
 from necrocode.engine.database import Database, Durability, explained
 from necrocode.engine.effects import Json
-from necrocode.engine.entry import COLUMNS, Blob, Entry, draft, entry_hash, inflate, microseconds, moment, unpack
+from necrocode.engine.entry import COLUMNS, Blob, Entry, draft, entry_hash, inflate, moment, unpack
 from necrocode.engine.errors import JournalDamaged, JournalUnavailable, RunNotFound, SubjectBusy
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.ids import new_run_id
@@ -290,7 +290,8 @@ def record(row: Sequence[Any]) -> RunRecord:
         fields["data"] = json.loads(fields["data"])
         for column in ("created_at", "updated_at", "finished_at"):
             if fields[column] is not None:
-                fields[column] = moment(fields[column])
+                # Looked at here: whoever asks for it later expects no damage.
+                moment(fields[column])
     except (ValueError, TypeError, OverflowError) as error:
         raise JournalDamaged(f"run {fields['run_id']}: its row of the projection was changed: {error}") from error
     return RunRecord(**fields)
@@ -306,13 +307,13 @@ def row_of(run: RunRecord) -> tuple[Any, ...]:
         run.state,
         run.status,
         run.stop_reason,
-        canonical(dict(run.data)),
+        canonical(run.data),
         run.epoch,
         run.head_seq,
         run.head_hash,
-        microseconds(run.created_at),
-        microseconds(run.updated_at),
-        microseconds(run.finished_at) if run.finished_at else None,
+        run.created_at,
+        run.updated_at,
+        run.finished_at,
     )
 
 

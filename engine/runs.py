@@ -13,7 +13,7 @@ Status: TypeAlias = Literal["live", "interrupted", "parked", "closed"]
 
 
 class RunRecord(NamedTuple):
-    """One row of ``runs``."""
+    """One row of ``runs``. Its times are in microseconds since the epoch, UTC, as those of the entries."""
 
     run_id: str
     #: Name and version of the lifecycle it was made by.
@@ -28,9 +28,24 @@ class RunRecord(NamedTuple):
     epoch: int
     head_seq: int
     head_hash: str
-    created_at: datetime
-    updated_at: datetime
-    finished_at: datetime | None
+    created_at: int
+    updated_at: int
+    finished_at: int | None
+
+    @property
+    def created(self) -> datetime:
+        """``created_at`` as an aware datetime."""
+        return moment(self.created_at)
+
+    @property
+    def updated(self) -> datetime:
+        """``updated_at`` as an aware datetime."""
+        return moment(self.updated_at)
+
+    @property
+    def finished(self) -> datetime | None:
+        """``finished_at`` as an aware datetime."""
+        return moment(self.finished_at) if self.finished_at is not None else None
 
 
 def begin(entry: Entry, payload: Mapping[str, Any]) -> RunRecord:
@@ -47,15 +62,15 @@ def begin(entry: Entry, payload: Mapping[str, Any]) -> RunRecord:
         epoch=entry.epoch,
         head_seq=entry.seq,
         head_hash=entry.hash,
-        created_at=moment(entry.at),
-        updated_at=moment(entry.at),
+        created_at=entry.at,
+        updated_at=entry.at,
         finished_at=None,
     )
 
 
 def follow(run: RunRecord, entry: Entry, payload: Mapping[str, Any]) -> RunRecord:
     """The run after ``entry``. Pure: replaying all entries of a run gives its row of the projection."""
-    kind, at = entry.kind, moment(entry.at)
+    kind = entry.kind
     data: Mapping[str, Json] = run.data
     status, stop_reason, finished_at, version = run.status, run.stop_reason, run.finished_at, run.version
     if kind == "lease":
@@ -69,7 +84,7 @@ def follow(run: RunRecord, entry: Entry, payload: Mapping[str, Any]) -> RunRecor
         data = {**data, _BEFORE: data["error"]} if "error" in data else data
         status, stop_reason = "parked", entry.name
     elif kind == "closed":
-        status, finished_at = "closed", at
+        status, finished_at = "closed", entry.at
     if kind in ("transition", "lease", "parked") and payload.get("patch"):
         data = {**data, **payload["patch"]}
     if kind in ("transition", "closed") and "stop_reason" in data:
@@ -88,7 +103,7 @@ def follow(run: RunRecord, entry: Entry, payload: Mapping[str, Any]) -> RunRecor
         entry.seq,
         entry.hash,
         run.created_at,
-        at,
+        entry.at,
         finished_at,
     )
 

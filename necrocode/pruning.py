@@ -53,7 +53,7 @@ def prune(runner: Runner, *, by: str, dry_run: bool = False, now: datetime | Non
 
     now = now or datetime.now(UTC)
     ended = _ended(runner)
-    due = [run for run in ended if run.finished_at is not None and run.finished_at <= now - _days(runner, None)]
+    due = [run for run in ended if run.finished is not None and run.finished <= now - _days(runner, None)]
     going = _Going(runner, now, frozenset(run.run_id for run in due), frozenset(pruned_runs(runner.journal)))
     going.look_here({run.run_id for run in ended})
     going.look_in_buckets(ended)
@@ -122,7 +122,7 @@ class _Going:
         shortest = min((_days(self.runner, type) for type in rules), default=timedelta.max)
         runs_of: dict[ObjectArtifacts, list[str]] = defaultdict(list)
         for run in ended:
-            old_enough = run.finished_at is not None and self.now - run.finished_at >= shortest
+            old_enough = run.finished is not None and self.now - run.finished >= shortest
             if run.run_id not in self.due and not old_enough:
                 continue
             try:

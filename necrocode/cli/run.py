@@ -180,7 +180,7 @@ def take(runner: Runner, spec: str | None, *, optional: bool) -> LoadedTask:
 
     def may_go_on(task: TaskContext, claim: Claim) -> bool:
         """Whether the claim's run never began, or can be gone on with unasked."""
-        runs = [run.run_id for run in runner.journal.runs(subject=task.subject) if run.created_at >= claim.at]
+        runs = [run.run_id for run in runner.journal.runs(subject=task.subject) if run.created >= claim.at]
         whys = [undriven.get(run_id, "") for run_id in runs]
         if "interrupted" in whys:
             note(f"task {task.task_id} is left alone (stopped by a user): necrocode resume {runs[-1]}")

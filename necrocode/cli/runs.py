@@ -43,7 +43,7 @@ def command(status: str | None, limit: int | None, as_json: bool, config_file: P
                 run.status,
                 run.stop_reason or "",
                 str(run.data.get("branch") or ""),
-                instant(run.created_at)[:19],
+                instant(run.created)[:19],
             )
         console = Console(width=None if Console().is_terminal else 200)
         console.print(table)

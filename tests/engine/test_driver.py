@@ -101,7 +101,7 @@ def test_a_run_goes_from_state_to_state_to_its_end(workshop: Workshop) -> None:
         lambda ctx: Outcome("rest", {"seen": [ctx.state, ctx.visit]}), resting=lambda ctx: [ctx.state, ctx.visit]
     )
     assert (run.state, run.status) == ("done", "closed")
-    assert run.finished_at is not None
+    assert run.finished is not None
     assert (run.data["seen"], run.data["result"]) == (["working", 0], ["resting", 1])
     assert workshop.told() == ["created workshop", "transition rest", "transition finish", "closed done"]
     assert run == workshop.run

@@ -46,7 +46,7 @@ def went(runner: Runner, now: datetime, *, dry_run: bool = False) -> tuple[int, 
 
 def goes_in_time(stage: Stage, settings: Mapping[str, Any]) -> None:
     """Prune again and again as days go by: the log goes first, the diff outlives its run."""
-    run_id, ended = stage.only_run.run_id, stage.only_run.finished_at
+    run_id, ended = stage.only_run.run_id, stage.only_run.finished
     assert ended is not None
     with runner_of(stage, artifact_retention_days=RULES, **settings) as runner:
         assert types(runner) == ["diff", "log", "test"]
