@@ -19,6 +19,8 @@ _parts = c_make_encoder and c_make_encoder(
     None, _encoder.default, encode_basestring, None, ":", ",", True, False, False
 )
 _decoder = json.JSONDecoder()
+#: Of nothing yet. A copy of it is had for less than a new one, for which OpenSSL looks the algorithm up by its name.
+_sha256 = hashlib.sha256()
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -40,7 +42,9 @@ def parsed(text: str) -> Any:
 
 def sha256(text: str) -> str:
     """SHA-256 of the UTF-8 bytes of ``text``, as 64 hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    digest = _sha256.copy()
+    digest.update(text.encode())
+    return digest.hexdigest()
 
 
 def clean(value: Any, mask: Callable[[str], str]) -> Json:
@@ -55,13 +59,17 @@ def clean(value: Any, mask: Callable[[str], str]) -> Json:
     # By exact type first: this is on the way of everything that is ever appended.
     kind = type(value)
     if kind is str:
-        return mask(_storable(value))
+        return mask(value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value))
     if kind is int or kind is bool or value is None:
         return value
     if kind is list or kind is tuple:
         return [clean(item, mask) for item in value]
     if isinstance(value, dict):
-        cleaned = {_key(key, mask): clean(item, mask) for key, item in value.items()}
+        cleaned: dict[str, Json] = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{key!r} is not JSON: keys are text")
+            cleaned[clean(key, mask)] = clean(item, mask)
         # By the keys alone, which are each other's equal never: comparing pairs takes twice as long.
         return {key: cleaned[key] for key in sorted(cleaned)}
     if isinstance(value, float):
@@ -78,13 +86,3 @@ def _clean_member(value: Any, mask: Callable[[str], str]) -> Json:
     if isinstance(value, (list, tuple)):
         return clean(list(value), mask)
     raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
-
-
-def _key(key: Any, mask: Callable[[str], str]) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"{key!r} is not JSON: keys are text")
-    return mask(_storable(key))
-
-
-def _storable(text: str) -> str:
-    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)

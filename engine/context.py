@@ -50,9 +50,8 @@ class Context:
         self._lifecycle = lifecycle
         self._visit = visit
         self._steps = visit.steps if scope is None else {}
-        self._scope = scope or scope_of(visit.number)
-        #: How entries say which effect they are about.
-        self._place: dict[str, Json] = {"visit": visit.number} if scope is None else {"scope": scope}
+        #: Of a recovery or a parking; ``None`` in a visit.
+        self._own_scope = scope
         self._active = active
         self._force = force
         self._ordinal = 0
@@ -267,6 +266,15 @@ class Context:
             )
 
     # --- inside ---
+
+    @property
+    def _scope(self) -> str:
+        return self._own_scope or scope_of(self._visit.number)
+
+    @property
+    def _place(self) -> dict[str, Json]:
+        """How entries say which effect they are about."""
+        return {"visit": self._visit.number} if self._own_scope is None else {"scope": self._own_scope}
 
     def _stored(self, text: str) -> str:
         """``text`` as the journal would hold it."""

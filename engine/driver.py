@@ -7,9 +7,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from necrocode.engine.canonical import clean
 from necrocode.engine.claim import HEARTBEAT, LEASE_TTL, Addition, Claim, Observer, claim
@@ -45,12 +46,11 @@ CANCEL_POLL = timedelta(seconds=0.5)
 """How often the holder looks whether somebody asked for a cancel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a handler wants: fire ``trigger``, with ``data`` merged into the run's data."""
 
     trigger: str
-    data: Mapping[str, Json] = field(default_factory=dict)
+    data: Mapping[str, Json] = MappingProxyType({})
 
 
 Handler: TypeAlias = Callable[[Context], Outcome]
@@ -211,6 +211,7 @@ class _Drive:
         #: Entries that wait to be committed with the next one.
         self._pending: list[Draft] = []
         self._timeout, self._deadline_at, self._recorded = _created(held)
+        self._is_timed = self._timeout is not None or self._deadline_at is not None
         self._settings: Mapping[str, Json] = self._recorded
         if settings is not None:
             self._settings = clean(dict(settings), held.journal.mask)
@@ -228,7 +229,8 @@ class _Drive:
             self.claim.append([Addition("warning", "settings_changed", changed, key="settings")])
         if self._visit.deaths >= POISON_DEATHS and not self._force:
             return self._park_poison()
-        while not self._program.lifecycle.states[self.claim.run.state].terminal:
+        states = self._program.lifecycle.states
+        while not states[self.claim.run.state].terminal:
             context = self._enter()
             try:
                 self._move(self._outcome(context))
@@ -248,7 +250,7 @@ class _Drive:
     def _enter(self) -> Context:
         with self._entering:
             self.stop = StopToken()
-            if self._listens_to("deadline"):
+            if self._is_timed and self._listens_to("deadline"):
                 self._arm_deadline()
             for signal in self._requests:
                 self._tell(signal)
@@ -284,7 +286,7 @@ class _Drive:
         if ends:
             moves.append(Addition("closed", row.target, {}, state=row.target))
         self._append(*moves, release=ends)
-        self._visit = Visit(number=number, active=self._visit.active)
+        self._visit = Visit(number, active=self._visit.active)
         # A run that left its state needs no recovery of what it was doing there.
         self._recovered = True
 

@@ -110,8 +110,9 @@ class Writer:
     def _lead(self, batch: list[_Step[Any]]) -> None:
         if self._closed:
             self._fail(batch, sqlite3.ProgrammingError("it was closed"))
+            return
         waiting = batch
-        while waiting := [step for step in waiting if not step.done]:
+        while waiting:
             try:
                 self._commit(waiting)
             except (sqlite3.Error, OSError) as error:
@@ -122,6 +123,7 @@ class Writer:
                 self._fail(waiting, error)
                 self._roll_back()
                 raise
+            waiting = [step for step in waiting if not step.done]
 
     def _commit(self, steps: list[_Step[Any]]) -> None:
         """One transaction for all of ``steps``, unless one takes it down: then only that one is done afterwards."""
@@ -131,12 +133,14 @@ class Writer:
             connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
         alone = len(steps) == 1
+        kept: list[_Step[Any]] = []
         for step in steps:
             self._run(step, alone=alone)
             if not connection.in_transaction:
                 # A full disk or an I/O error ends the whole transaction: the others are written without it.
                 return
-        kept = [step for step in steps if not step.done]
+            if not step.done:
+                kept.append(step)
         if not kept:
             connection.execute("ROLLBACK")
             return

@@ -215,7 +215,7 @@ def a_state_records_something_else(ports: Ports) -> Program:
     whole = coding_program(ports)
 
     def handle(ctx: Context) -> Outcome:
-        return replace(whole.handlers["pushing"](ctx), data={"pushed": "yes"})
+        return whole.handlers["pushing"](ctx)._replace(data={"pushed": "yes"})
 
     return replace(whole, handlers={**whole.handlers, "pushing": handle})
 
