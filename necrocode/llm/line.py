@@ -20,6 +20,7 @@ from necrocode.engine.errors import EngineError, EnvironmentFault, Transient
 from necrocode.engine.stop import StopToken
 from necrocode.llm.errors import NotSpent
 from necrocode.llm.faults import Endpoint, Reply
+from necrocode.llm.openai_package import import_openai
 from necrocode.llm.streaming import Broken, Heard, read_stream
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Line:
     """A connection to ``endpoint``, kept between requests."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        import_openai()
         import httpx2
         import openai
 
@@ -61,6 +63,10 @@ class Line:
         # the package picks these up from the environment, whatever the endpoint is
         self._client.organization = None
         self._client.project = None
+        # now, since a line is usually made ahead: the first use of either imports a lot, or asks a process about the
+        # machine
+        self._create: Any = self._client.chat.completions.with_raw_response.create
+        _ = self._client.default_headers
 
     def ask(
         self,
@@ -122,9 +128,9 @@ class Line:
 
         seconds = timeout.total_seconds()
         patience = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT.total_seconds()))
-        create: Any = self._client.chat.completions.with_raw_response.create
         try:
-            response: httpx2.Response = create(**body, extra_headers=dict(headers), timeout=patience).http_response
+            reply = self._create(**body, extra_headers=dict(headers), timeout=patience)
+            response: httpx2.Response = reply.http_response
         except openai.APIStatusError as error:
             response = error.response
         given = {name.lower(): value for name, value in response.headers.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,6 +50,8 @@ class OpenAIChat:
         self._idle: list[Line] = []
         self._lock = threading.Lock()
         self._closed = False
+        #: Makes the first line.
+        self._making: threading.Thread | None = None
         self._heard = heard
         #: What is asked for beyond the request itself; an endpoint that refuses it is asked without.
         self._extras: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
@@ -75,8 +78,11 @@ class OpenAIChat:
         return read_answer(reply, request, self._endpoint, self._model)
 
     def preload(self) -> None:
-        """Import the ``openai`` package in the background: it takes a while, and a slot is prepared meanwhile."""
-        threading.Thread(target=__import__, args=("openai",), name="preload-openai", daemon=True).start()
+        """Make the first line in the background: the ``openai`` package takes a while to import, and the system's
+        certificates to read, and a slot is prepared meanwhile.
+        """
+        self._making = threading.Thread(target=self._make_line, name="preload-openai", daemon=True)
+        self._making.start()
 
     def close(self) -> None:
         """Close every idle connection. A request under way is not disturbed."""
@@ -136,6 +142,11 @@ class OpenAIChat:
             self._limit_name = other
         return refused
 
+    def _make_line(self) -> None:
+        # what cannot be done now, the first request tries again, and says why
+        with suppress(Exception):
+            self._put_back(Line(self._endpoint))
+
     def _take(self) -> Line:
         url = self._endpoint.url
         parts = urlsplit(url)
@@ -144,6 +155,8 @@ class OpenAIChat:
                 f"{url!r} is not the address of an endpoint: set llm_endpoint to one such as http://127.0.0.1:8000/v1.",
                 stop_reason="llm_request",
             )
+        if self._making is not None:
+            self._making.join()
         with self._lock:
             if self._idle:
                 return self._idle.pop()
