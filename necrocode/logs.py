@@ -8,22 +8,26 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any, TextIO
-
-import structlog
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, TextIO
 
 from necrocode.home import Home, HomeUnusable
 
-if TYPE_CHECKING:
-    from structlog.stdlib import BoundLogger
-    from structlog.typing import EventDict, Processor
-
 Mask = Callable[[str], str]
+Renderer = Callable[[Mapping[str, Any]], str]
+"""Makes the text of an event: of ``timestamp``, ``level``, ``event``, ``logger``, and whatever was said with it."""
 
 OURS = "necrocode"
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 _FIRST = ("timestamp", "level", "event", "logger", "exception")
+_VALUES = "necrocode_values"
+"""The attribute of a record that holds what was said with the event."""
+
+_BOUND: ContextVar[Mapping[str, Any]] = ContextVar("bound", default=MappingProxyType({}))
+"""What every event of this thread carries."""
 
 
 def configure_logging(
@@ -40,7 +44,7 @@ def configure_logging(
     handler = _Quiet(stream)
     handler.set_name(OURS)
     handler.setLevel(level.upper())
-    handler.setFormatter(_formatter(_json_line if structured else _Human(colours), mask))
+    handler.setFormatter(_Events(_json_line if structured else _Human(colours), mask))
     root = logging.getLogger()
     for old in [old for old in root.handlers if old.get_name() == OURS]:
         root.removeHandler(old)
@@ -48,34 +52,60 @@ def configure_logging(
     root.setLevel(logging.WARNING)
     # INFO at least, for the files of the runs
     logging.getLogger(OURS).setLevel(min(logging.INFO, handler.level))
-    _use_standard_library()
 
 
-def _use_standard_library() -> None:
-    """Let structlog's events become records of the standard library (by default it prints them)."""
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_shared(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
+class Log:
+    """Logs events, each with the values that belong to it: ``log.info("slot lent", slot_id=…)``.
+
+    Arguments by position go into the event, as the standard library has it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, /, *arguments: Any, **values: Any) -> None:
+        """What only helps to find a fault."""
+        self._log(logging.DEBUG, event, arguments, values)
+
+    def info(self, event: str, /, *arguments: Any, **values: Any) -> None:
+        """Something happened as it should."""
+        self._log(logging.INFO, event, arguments, values)
+
+    def warning(self, event: str, /, *arguments: Any, **values: Any) -> None:
+        """Somebody may want to look at it."""
+        self._log(logging.WARNING, event, arguments, values)
+
+    def error(self, event: str, /, *arguments: Any, **values: Any) -> None:
+        """Something failed."""
+        self._log(logging.ERROR, event, arguments, values)
+
+    def exception(self, event: str, /, *arguments: Any, **values: Any) -> None:
+        """Something failed with the exception that is being handled, which is logged with it."""
+        self._log(logging.ERROR, event, arguments, values, exc_info=True)
+
+    def _log(
+        self, level: int, event: str, arguments: tuple[Any, ...], values: dict[str, Any], *, exc_info: bool = False
+    ) -> None:
+        self._logger.log(level, event, *arguments, exc_info=exc_info, extra={_VALUES: values})
 
 
-def logger(name: str = OURS) -> BoundLogger:
+def logger(name: str = OURS) -> Log:
     """The logger of that name, below ``necrocode``: ``logger("pool").info("slot lent", slot_id=…)``."""
-    bound: BoundLogger = structlog.stdlib.get_logger(name if name.startswith(OURS) else f"{OURS}.{name}")
-    return bound
+    return Log(name if name.startswith(OURS) else f"{OURS}.{name}")
 
 
 @contextlib.contextmanager
 def bound(**values: Any) -> Iterator[None]:
     """Every event of this thread carries ``values`` (``run_id``, ``task_id``) meanwhile."""
-    with structlog.contextvars.bound_contextvars(**values):
+    before = _BOUND.set({**_BOUND.get(), **values})
+    try:
         yield
+    finally:
+        _BOUND.reset(before)
+
+
+def _said_with(record: logging.LogRecord) -> dict[str, Any]:
+    return {**_BOUND.get(), **getattr(record, _VALUES, {})}
 
 
 class FileLog:
@@ -92,9 +122,8 @@ class FileLog:
         From INFO on, as JSON lines; the file can be read by its owner only, and a resumed run goes on in it. Raises
         :class:`HomeUnusable`.
         """
-        if not structlog.is_configured():
+        if logging.getLogger(OURS).level == logging.NOTSET:
             # A program that uses us as a library has a logging set-up of its own, or none: only the file is ours.
-            _use_standard_library()
             logging.getLogger(OURS).setLevel(logging.INFO)
         path = self._home.log_of(run_id)
         try:
@@ -108,7 +137,7 @@ class FileLog:
                 file.write("\n")
             handler = _Quiet(file)
             handler.setLevel(min(logging.INFO, logging.getLogger(OURS).level or logging.INFO))
-            handler.setFormatter(_formatter(_json_line, self._mask))
+            handler.setFormatter(_Events(_json_line, self._mask))
             handler.addFilter(_Of(run_id))
             logging.getLogger().addHandler(handler)
             try:
@@ -149,8 +178,7 @@ class _Of(logging.Filter):
         self._run_id = run_id
 
     def filter(self, record: logging.LogRecord) -> bool:
-        event = record.msg if isinstance(record.msg, dict) else structlog.contextvars.get_contextvars()
-        return event.get("run_id") == self._run_id
+        return bool(_said_with(record).get("run_id") == self._run_id)
 
 
 class _Quiet(logging.StreamHandler[TextIO]):
@@ -168,37 +196,26 @@ class _Quiet(logging.StreamHandler[TextIO]):
                 sys.stderr.write(f"necrocode: the log cannot be written: {error}\n")
 
 
-def _shared() -> list[Processor]:
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.PositionalArgumentsFormatter(),
-    ]
+class _Events(logging.Formatter):
+    """Renders records as events, each value turned into what JSON can hold and masked."""
 
-
-def _formatter(renderer: Processor, mask: Mask) -> logging.Formatter:
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_shared(),
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
-            _Masked(mask),
-            renderer,
-        ],
-    )
-
-
-class _Masked:
-    """Turns every value into what JSON can hold, masked."""
-
-    def __init__(self, mask: Mask) -> None:
+    def __init__(self, render: Renderer, mask: Mask) -> None:
+        super().__init__()
+        self._render = render
         self._mask = mask
 
-    def __call__(self, _logger: Any, _name: str, event: EventDict) -> EventDict:
-        return {self._mask(str(key)): self._value(value) for key, value in event.items()}
+    def format(self, record: logging.LogRecord) -> str:
+        event = _said_with(record) | {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+        }
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            event["stack"] = self.formatStack(record.stack_info)
+        return self._render({self._mask(str(key)): self._value(value) for key, value in event.items()})
 
     def _value(self, value: Any) -> Any:
         if value is None or isinstance(value, bool):
@@ -216,7 +233,7 @@ class _Masked:
         return self._mask(value if isinstance(value, str) else str(value))
 
 
-def _json_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
+def _json_line(event: Mapping[str, Any]) -> str:
     ordered = {name: event[name] for name in _FIRST if name in event} | dict(event)
     return json.dumps(ordered, default=str)
 
@@ -227,7 +244,7 @@ class _Human:
     def __init__(self, colours: bool) -> None:
         self._colours = colours
 
-    def __call__(self, _logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
+    def __call__(self, event: Mapping[str, Any]) -> str:
         level = str(event.get("level", "info"))
         time = str(event.get("timestamp", ""))[11:19]
         padded = self._paint(_COLOURS.get(level, "0"), f"{level:<8}")

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
-from pathspec import GitIgnoreSpec
-
 from necrocode.engine.context import Context
 from necrocode.engine.effects import Json
 from necrocode.engine.errors import TaskError
@@ -136,6 +134,8 @@ def make_plan(ctx: Context, ports: Ports, task: TaskContext, workspace: Workspac
 
 def matches(pattern: str, paths: Iterable[str]) -> bool:
     """Whether one of ``paths`` matches ``pattern``, as in a ``.gitignore``."""
+    from pathspec import GitIgnoreSpec
+
     spec = GitIgnoreSpec.from_lines([pattern])
     return any(spec.match_file(path) for path in paths)
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pathspec import GitIgnoreSpec
-
 from necrocode.coder.tools.beneath import Beneath, Refused
 from necrocode.commands.folder import folder_name
 from necrocode.disk import file_errors
@@ -103,6 +101,8 @@ def _name(spec: CommandSpec) -> str:
 
 def _matching(folder: Beneath, patterns: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
     """The first files that match, with size and time of last change; each once."""
+    from pathspec import GitIgnoreSpec
+
     looked = 0
     found = set[str]()
     for pattern in patterns:

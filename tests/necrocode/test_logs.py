@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from necrocode.home import Home, HomeUnusable
 from necrocode.logs import FileLog, bound, configure_logging, logger
@@ -29,8 +28,6 @@ def logging_as_before() -> Iterator[None]:
     before = root.handlers[:], root.level, ours.level
     yield
     root.handlers[:], root.level, ours.level = before
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def lines(text: str) -> list[dict[str, object]]:
