@@ -8,9 +8,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 from necrocode.home import default_home
 
@@ -142,14 +149,14 @@ _ENVIRONMENT: ContextVar[Mapping[str, str] | None] = ContextVar("environment", d
 """What stands for ``os.environ`` while settings are read; ``None``: itself."""
 
 
-class RunnerConfig(BaseSettings):
+class RunnerConfig(BaseModel):
     """Every setting of the runner.
 
     ``RunnerConfig(...)`` takes keyword arguments, then the environment, then the defaults; configuration files are
     :func:`necrocode.config_sources.load_config`'s. Raises pydantic's ``ValidationError`` with every problem.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=False, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # --- where things are
     #: The folder of the journal, slots and artifacts.
@@ -283,16 +290,10 @@ class RunnerConfig(BaseSettings):
     #: Days that an unused slot is kept by ``prune``.
     slot_retention_days: Days = 14
 
+    @model_validator(mode="before")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, Environment(settings_cls)
+    def _and_the_environment(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {field: value for field, (_, value) in from_environment(environment()).items()} | values
 
     @property
     def llm(self) -> LLMConfig:
@@ -316,16 +317,6 @@ _STRUCTURED = ("prices", "artifact_retention_days", "coder_pass_env", "network")
 
 LOCAL = frozenset({"home", "secrets_dir"})
 """Fields that say where this process finds things, not what a run does."""
-
-
-class Environment(PydanticBaseSettingsSource):
-    """Settings from environment variables: ``NECROCODE_<FIELD>`` and :data:`PLAIN_NAMES`. Empty ones count as unset."""
-
-    def __call__(self) -> dict[str, Any]:
-        return {field: value for field, (_, value) in from_environment(environment()).items()}
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        return from_environment(environment()).get(field_name, ("", None))[1], field_name, False
 
 
 def environment() -> Mapping[str, str]:
