@@ -144,6 +144,13 @@ class Runner:
 
     # --- driving ---
 
+    def prepare(self) -> None:
+        """Do ahead, in the background, what the first run that is driven here would wait for."""
+        if self.config.coder_command is None:
+            from necrocode.llm.openai_package import import_openai
+
+            threading.Thread(target=import_openai, name="import-openai", daemon=True).start()
+
     def drive(
         self,
         run_id: str,

@@ -55,7 +55,6 @@ def wire(
     here, ``epoch`` the epoch in which it is; ``fence`` raises ``Superseded`` if another process has it by now.
     """
     from necrocode.artifacts.local import LocalArtifacts
-    from necrocode.coder.agent import CommandCoder
     from necrocode.coder.loop import ToolLoopCoder
     from necrocode.git.workspace import GitWorkspaces
     from necrocode.llm.openai_client import OpenAIChat
@@ -80,6 +79,8 @@ def wire(
     if config.coder_command is None:
         coder = ToolLoopCoder(llm, commands, coder_settings(config), tell)
     else:
+        from necrocode.coder.agent import CommandCoder
+
         coder = CommandCoder(commands, agent_settings(config))
     ports = Ports(
         registry=registry_of(services, config, credentials),

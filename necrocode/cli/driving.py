@@ -63,6 +63,7 @@ def drive_all(
     To be called within :func:`stopping`, which must be in force before a run exists.
     """
     if jobs_to_do:
+        runner.prepare()
         _warn_unconfined(runner)
     if take_over:
         seconds = max((runner.patience(job.run_id).total_seconds() for job in jobs_to_do), default=0)

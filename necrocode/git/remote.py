@@ -226,9 +226,15 @@ class Remote:
 
     def _cached(self, name: str, commit: str) -> bool:
         """Whether the cache has the branch at this commit, as one of its own refs (so that all below it is there)."""
-        ref = CACHED + name.removeprefix("refs/heads/")
-        result = run_git(["rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"], git_dir=self.place.cache)
-        return result.stdout.decode().strip() == commit
+        cache = ObjectStore(self.place.cache)
+        if cache.ref(CACHED + name.removeprefix("refs/heads/")) != commit:
+            return False
+        try:
+            cache.commit_of(commit)
+        except EnvironmentFault:
+            # lost or damaged: it is fetched again
+            return False
+        return True
 
     def _words(self, text: str) -> str:
         return self._mask(words(text))
