@@ -27,6 +27,7 @@ from rich.table import Table
 from necrocode.demo.stage import make_remote
 from necrocode.engine.entry import Entry, references
 from necrocode.engine.journal import Journal
+from necrocode.scripted.script import Answer, Fault
 from necrocode.scripted.server import ScriptedServer
 
 TOOLS = ("bash", "edit_file", "read_file")
@@ -42,7 +43,7 @@ class Measured:
     per_tool: Mapping[str, float]
     #: The same of all turns together, of which each tool has a third.
     any_turn: float
-    #: From the start of ``run`` to the first request, on a fresh slot and on a warm one.
+    #: From the start of ``run`` until the model's server has the first request, on a fresh slot and on a warm one.
     first_request_cold: float
     first_request_warm: float
     #: By tool: bytes of the rows that a turn adds to the journal, every column and blob counted.
@@ -51,6 +52,19 @@ class Measured:
     bare_per_tool: Mapping[str, float]
     #: Bytes of the first request, the task's title and description left out.
     first_request_bytes: int
+
+
+class _Clocked(ScriptedServer):
+    """Notes when each request came, in seconds since the epoch."""
+
+    def __init__(self, script: Mapping[str, Any]) -> None:
+        self.asked_at: list[float] = []
+        super().__init__(script)
+
+    def decide(self, body: Mapping[str, Any], token: str, idempotency_key: str) -> tuple[Answer | Fault, int, int]:
+        """As the script has it."""
+        self.asked_at.append(time.time())
+        return super().decide(body, token, idempotency_key)
 
 
 def main() -> int:
@@ -87,15 +101,14 @@ def measure(files: int, turns: int, sandbox: str) -> Measured:
         root = Path(folder)
         contents = {f"src/d{n // 100:03}/f{n:05}.py": f"value = {n}\n" * 20 for n in range(files)}
         make_remote(root / "remote.git", root / "seed", contents, "many files")
-        with ScriptedServer(_script(turns)) as server:
+        with _Clocked(_script(turns)) as server:
             began = [_run(root, server, number, sandbox) for number in (1, 2)]
             asked = len(server.requests)
+            cold, warm = ((server.asked_at[n * (turns + 1)] - at) * 1000 for n, at in enumerate(began))
             first = server.requests[0].body
             bare = bare_loop(root, server, turns)
         with Journal(root / "home" / "journal.db") as journal:
-            runs = journal.runs()
-            cold, warm = (_first_request_ms(journal, run.run_id, at) for run, at in zip(runs, began, strict=True))
-            entries = list(journal.entries(runs[-1].run_id))
+            entries = list(journal.entries(journal.runs()[-1].run_id))
             times = _times(entries, bare["bash"])
             per_tool = {tool: statistics.median(found) for tool, found in times.items()}
             any_turn = statistics.median(time for found in times.values() for time in found)
@@ -179,11 +192,6 @@ def _run(root: Path, server: ScriptedServer, number: int, sandbox: str) -> float
     if done.returncode != 0:
         raise SystemExit(f"the run ended with exit code {done.returncode}:\n{done.stderr}")
     return began
-
-
-def _first_request_ms(journal: Journal, run_id: str, began: float) -> float:
-    first = next(entry for entry in journal.entries(run_id) if entry.kind == "intent" and entry.name == "llm.chat")
-    return first.at / 1000 - began * 1000
 
 
 def _times(entries: list[Entry], command: float) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 
@@ -67,4 +68,6 @@ def main() -> None:
     from necrocode.cli.session import prepare_standard_streams, reported
 
     prepare_standard_streams()
+    # what is imported stays: to look for garbage in it after every 700 objects takes a twentieth of the start
+    gc.set_threshold(50_000)
     sys.exit(reported(lambda: cli.main(prog_name="necrocode", standalone_mode=False)))

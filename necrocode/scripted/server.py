@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from necrocode.scripted.script import Answer, Fault, Script, position_of
 
@@ -56,7 +56,7 @@ class ScriptedServer:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="scripted", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> ScriptedServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
