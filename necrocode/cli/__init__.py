@@ -68,6 +68,6 @@ def main() -> None:
     from necrocode.cli.session import prepare_standard_streams, reported
 
     prepare_standard_streams()
-    # what is imported stays: to look for garbage in it after every 700 objects takes a twentieth of the start
-    gc.set_threshold(50_000)
+    # what is imported stays: to look for garbage in it after every 700 objects takes a tenth of the start
+    gc.set_threshold(100_000)
     sys.exit(reported(lambda: cli.main(prog_name="necrocode", standalone_mode=False)))
