@@ -63,9 +63,7 @@ class Line:
         # the package picks these up from the environment, whatever the endpoint is
         self._client.organization = None
         self._client.project = None
-        # now, since a line is usually made ahead: the first use of either imports a lot, or asks a process about the
-        # machine
-        self._create: Any = self._client.chat.completions.with_raw_response.create
+        # now, since a line is usually made ahead: the first use asks a process what machine this is
         _ = self._client.default_headers
 
     def ask(
@@ -128,9 +126,18 @@ class Line:
 
         seconds = timeout.total_seconds()
         patience = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT.total_seconds()))
+        post: Any = self._client.post
         try:
-            reply = self._create(**body, extra_headers=dict(headers), timeout=patience)
-            response: httpx2.Response = reply.http_response
+            # ``chat.completions.create`` would look through every message, turn after turn, for what to put in JSON's
+            # terms; all of it is in those, and the answer is read by us
+            response: httpx2.Response = post(
+                "/chat/completions",
+                cast_to=httpx2.Response,
+                body=dict(body),
+                options={"headers": dict(headers), "timeout": patience},
+                stream=bool(body.get("stream")),
+                stream_cls=openai.Stream,
+            )
         except openai.APIStatusError as error:
             response = error.response
         given = {name.lower(): value for name, value in response.headers.items()}
