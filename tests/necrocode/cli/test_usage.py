@@ -112,6 +112,24 @@ def test_help_is_printed_without_heavy_imports(stage: Stage) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_run_imports_nothing_that_it_does_not_use(stage: Stage, play: Play) -> None:
+    play(*SOLVE)
+    # makes the databases, for which there is much to import
+    assert stage.necrocode("doctor").code == 0
+    script = (
+        "import sys\n"
+        "from necrocode.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "unused = {'alembic', 'fastapi', 'httpx', 'obstore', 'pygments', 'rich', 'uvicorn'}\n"
+        "assert 'openai' in sys.modules\n"
+        "print(sorted(unused & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", script, "run", str(stage.task())]
+    done = subprocess.run(command, env=stage.env(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
 def test_a_run_that_is_not_there_is_bad_usage_and_only_debug_shows_a_traceback(done: Stage) -> None:
     for command in (
         ["show", "nosuch"],
