@@ -97,8 +97,8 @@ class CommandFolder:
             for name in folders:
                 (draft / name).mkdir(mode=0o700)
             descriptor = os.open(draft / "request.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump({"version": VERSION, **request}, file)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(json.dumps({"version": VERSION, **request}).encode())
 
         self._appear(str(request["run_id"]), fill)
 
