@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -10,7 +11,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from necrocode.commands import seccomp
 from necrocode.commands.environment import search_path
@@ -27,6 +30,7 @@ _SPARE_HOME = "/tmp/home"
 #: Of all memory, what one of the folders that are gone with the command may take: one part in so many.
 _SHARE_OF_MEMORY = 8
 _PROBE_SECONDS = 10.0
+_MOUNTS = ("--bind", "--ro-bind", "--ro-bind-try")
 
 
 @lru_cache(maxsize=1)
@@ -118,7 +122,23 @@ class Bubblewrap:
         for path in credential_files(roots):
             self._system += ["--ro-bind", str(empty_file), str(path)]
 
-    def options(self, spec: CommandSpec, environment: Mapping[str, str]) -> list[str]:
+    def start(self, spec: CommandSpec) -> dict[str, Any]:
+        """What starts a sandbox in which a shell waits for its :func:`script`.
+
+        The same for two commands of which one can have the sandbox that was set up for the other: also what is mounted
+        is the same then, and not another that has its name by now.
+        """
+        options = self._options(spec)
+        return {
+            "argv": [self.executable, "/bin/sh", "-c", ". /dev/stdin"],
+            "bwrap_options": options,
+            "mounted": [_identity(source) for name, source in pairwise(options) if name in _MOUNTS],
+            # bubblewrap runs outside of what it confines: the command's environment (LD_PRELOAD, say) is not for it
+            "env": {},
+            "cwd": "/",
+        }
+
+    def _options(self, spec: CommandSpec) -> list[str]:
         """Everything between ``bwrap`` and ``--``."""
         slot = Path(os.path.normpath(spec.slot_path))
         real_slot = Path(os.path.realpath(slot))
@@ -131,16 +151,33 @@ class Bubblewrap:
             real = os.path.realpath(path)
             for name in dict.fromkeys((os.path.normpath(path), real)):
                 options += ["--ro-bind-try", real, name]
-        options += ["--remount-ro", "/", "--chdir", str(slot / spec.cwd), "--clearenv"]
-        for name, value in environment.items():
-            options += ["--setenv", name, value]
-        return options
+        return [*options, "--remount-ro", "/", "--chdir", "/", "--clearenv"]
 
     def _network(self, network: bool) -> list[str]:
         if not network:
             return ["--hostname", HOSTNAME]
         # often a link into /run, which isn't there
         return ["--ro-bind-try", os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf", *_read_only("/etc/hosts")]
+
+
+def script(argv: Sequence[str], environment: Mapping[str, str], folder: Path) -> str:
+    """What the shell that waits in a sandbox is to do: become the command ``argv`` in ``folder``, with exactly this
+    environment and nothing to read.
+
+    A piece of it, of a keeper that was killed as it told it, is none that a shell would carry out.
+    """
+    pairs = [f"{name}={value}" for name, value in environment.items()]
+    command = shlex.join(["/usr/bin/env", "-i", *pairs, *argv])
+    return f"{{\ncd -- {shlex.quote(str(folder))} || exit 126\nexec {command} </dev/null\n}}\n"
+
+
+def _identity(path: str) -> list[int]:
+    """What ``path`` is, as long as somebody holds it; empty if it is nothing."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return []
+    return [status.st_dev, status.st_ino]
 
 
 def _namespaces(*, network: bool) -> list[str]:

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from necrocode.commands import seccomp
 from necrocode.commands.confine import HeldSocket, confine, receive
-from necrocode.commands.processes import PR_SET_PDEATHSIG, prctl, process_start
+from necrocode.commands.processes import PR_SET_PDEATHSIG, kill_all, prctl, process_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
@@ -30,21 +30,27 @@ _ENDS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)
 class Child:
     """Forked at once, it waits to be told what to :meth:`become`, and dies with its keeper, this process.
 
-    ``passed``: descriptors that bubblewrap gets besides its own; they are closed here. ``output`` (non-blocking) is
-    where the command's output comes from, ``status`` what bubblewrap says of itself, ``identity`` pid and start time as
-    ``started`` holds them. ``OSError``: no process can be made.
+    ``passed``: descriptors that bubblewrap gets besides its own; they are closed here. ``output`` is where the
+    command's output comes from, ``status`` what bubblewrap says of itself, ``script`` where the shell in its sandbox
+    hears what it is to do (the first and the last do not block). ``started``: pid and start time. ``OSError``: no
+    process can be made.
     """
 
     def __init__(self, passed: Sequence[int] = ()) -> None:
         keeper = os.getpid()
+        #: What it has become, and the descriptor of its gate then; -1 if it has none.
+        self.start: dict[str, Any] | None = None
+        self.gate = -1
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._end = ours.detach()
         self.output, output_writer = os.pipe2(os.O_CLOEXEC)
         self.status, status_writer = os.pipe2(os.O_CLOEXEC)
+        script, self.script = os.pipe2(os.O_CLOEXEC)
         # over the user's limit for pipes the default size is only slower
         with suppress(OSError):
             fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(self.output, False)
+        os.set_blocking(self.script, False)
         try:
             self.pid = os.fork()
         except OSError:
@@ -53,50 +59,50 @@ class Child:
         else:
             if self.pid == 0:
                 os.close(self._end)
-                _wait(theirs, keeper, output_writer, [status_writer, *passed])
+                os.close(self.script)
+                _wait(theirs, keeper, output_writer, script, [status_writer, *passed])
         finally:
-            for descriptor in (theirs.detach(), output_writer, status_writer, *passed):
+            for descriptor in (theirs.detach(), output_writer, status_writer, script, *passed):
                 os.close(descriptor)
-        self.identity = f"{self.pid} {process_start(self.pid)}"
+        self.started = (self.pid, process_start(self.pid))
 
-    def become(self, request: dict[str, Any]) -> tuple[str, int]:
-        """Have it execute what ``request`` says: why that could not be done, empty if it could; and the descriptor of
-        its gate, -1 if it has none.
-
-        """
-        words, gate = b"", -1
+    def become(self, start: dict[str, Any]) -> str:
+        """Have it confine itself and execute what ``start`` says: why that could not be done, empty if it could."""
+        self.start, words = start, b""
+        end, self._end = self._end, -1
         try:
-            with HeldSocket(self._end) as end:
-                end.sendall(marshal.dumps(request))
-                end.shutdown(_socket.SHUT_WR)
-                # until it is closed by the execution of the command
+            with HeldSocket(end) as told:
+                told.sendall(marshal.dumps(start))
+                told.shutdown(_socket.SHUT_WR)
+                # until it is closed by the execution
                 while True:
-                    part, descriptor = receive(end, _WORDS_BYTES)
+                    part, descriptor = receive(told, _WORDS_BYTES)
                     if descriptor >= 0:
-                        gate = descriptor
+                        self.gate = descriptor
                     elif part:
                         words += part
                     else:
                         break
         except ConnectionError:
             words = b"the process that was to become the command was killed"
-        return words.decode("utf-8", "replace"), gate
+        return words.decode("utf-8", "replace")
 
     def lives(self) -> bool:
-        """Whether it still waits."""
+        """Whether nothing has ended it yet."""
         return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
 
     def dismiss(self) -> None:
-        """Let it end, unused."""
+        """End it, unused; whoever reaps this process's children reaps it."""
+        kill_all([self.pid])
         self._close()
-        os.waitpid(self.pid, 0)
 
     def _close(self) -> None:
-        for descriptor in (self._end, self.output, self.status):
-            os.close(descriptor)
+        for descriptor in (self._end, self.output, self.status, self.script, self.gate):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
-def _wait(end: _socket.socket, keeper: int, output: int, passed: list[int]) -> NoReturn:
+def _wait(end: _socket.socket, keeper: int, output: int, script: int, passed: list[int]) -> NoReturn:
     """In the forked child: hear what to become, and become it, or say at ``end`` why not."""
     try:
         # a session of its own: `kill 0` in the command must not reach the keeper
@@ -109,26 +115,26 @@ def _wait(end: _socket.socket, keeper: int, output: int, passed: list[int]) -> N
         os.dup2(output, 2)
         told = b"".join(iter(lambda: end.recv(PIPE_BYTES), b""))
         if told and os.getppid() == keeper:
-            _become(marshal.loads(told), end, passed)
+            _become(marshal.loads(told), end, script, passed)
     except BaseException as error:  # noqa: BLE001 - nothing may leave a forked child
         end.sendall(str(error).encode("utf-8", "replace")[:_WORDS_BYTES])
     finally:
         os._exit(1)
 
 
-def _become(request: dict[str, Any], end: _socket.socket, passed: list[int]) -> NoReturn:
-    argv: list[str] = request["argv"]
-    if request["sandbox"] == "bubblewrap":
-        options = _in_memory(b"".join(os.fsencode(option) + b"\0" for option in request["bwrap_options"]))
-        calls = _in_memory(seccomp.confining(namespaces=True, network=request["network"]))
+def _become(start: dict[str, Any], end: _socket.socket, script: int, passed: list[int]) -> NoReturn:
+    argv: list[str] = start["argv"]
+    if start["sandbox"] == "bubblewrap":
+        os.dup2(script, 0)
+        options = _in_memory(b"".join(os.fsencode(option) + b"\0" for option in start["bwrap_options"]))
+        calls = _in_memory(seccomp.confining(namespaces=True, network=start["network"]))
         own = ["--args", str(options), "--json-status-fd", str(passed[0]), "--seccomp", str(calls)]
         argv = [argv[0], *own, "--", *argv[1:]]
         for descriptor in (options, calls, *passed):
             os.set_inheritable(descriptor, True)
-    if request["cwd"] is not None:
-        os.chdir(request["cwd"])
-    confine(request, end)
-    os.execve(argv[0], argv, request["env"])
+    os.chdir(start["cwd"])
+    confine(start, end)
+    os.execve(argv[0], argv, start["env"])
 
 
 def _in_memory(content: bytes) -> int:

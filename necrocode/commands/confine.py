@@ -71,26 +71,26 @@ def set_limits(limits: dict[str, Any]) -> None:
             os.sched_setaffinity(0, (mine * 2)[first : first + cpus])
 
 
-def confine(request: dict[str, Any], end: _socket.socket) -> None:
-    """Confine this process as ``request`` says; the gate's descriptor goes to the keeper through ``end``.
+def confine(start: dict[str, Any], end: _socket.socket) -> None:
+    """Confine this process as ``start`` says; the gate's descriptor goes to the keeper through ``end``.
 
     ``OSError``: the kernel refuses.
     """
-    set_limits(request["limits"])
-    sandbox = request["sandbox"]
+    set_limits(start["limits"])
+    sandbox = start["sandbox"]
     if sandbox == "none":
         return
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if sandbox == "bubblewrap":
-        if request["network"]:
+        if start["network"]:
             landlock.scope()  # abstract Unix sockets belong to the network, which it shares then
         if seccomp.gate_known():
             _gated(seccomp.forking(), b"", end)
         return
     drop_capabilities()
-    network, scoped = request["network"], request["scoped"]
-    landlock.restrict(request["landlock"], network=network, scoped=scoped)
-    proxied, cpus_fixed = bool(request.get("hosts")), "cpus" in request["limits"]
+    network, scoped = start["network"], start["scoped"]
+    landlock.restrict(start["landlock"], network=network, scoped=scoped)
+    proxied, cpus_fixed = bool(start.get("hosts")), "cpus" in start["limits"]
     gated, alone = _without_namespaces(network=network, proxied=proxied, cpus_fixed=cpus_fixed, scoped=scoped)
     _gated(gated, alone, end)
 

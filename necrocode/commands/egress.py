@@ -32,27 +32,25 @@ _NAMESPACES = {"user": 0x10000000, "net": 0x40000000}
 class Egress:
     """The proxy of one command: forked when it is made, before the command is.
 
-    ``request`` is the keeper's: what the command needs to know is put into it, in bubblewrap's options or its
-    environment. ``port`` is where the gate may connect the command to, ``passed`` the descriptors for bubblewrap.
+    ``request`` is the keeper's: bubblewrap's options and, without it, the command's environment get what they need.
+    ``port`` is where the gate may connect the command to, ``passed`` the descriptors for bubblewrap.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
-        hosts: list[str] = request["hosts"]
+        start: dict[str, Any] = request["start"]
+        hosts: list[str] = start["hosts"]
         self.port = 0
         self.passed: list[int] = []
-        if request["sandbox"] == "bubblewrap":
+        if start["sandbox"] == "bubblewrap":
             told, tell = os.pipe2(os.O_CLOEXEC)
             wait, go = os.pipe2(os.O_CLOEXEC)
             self.passed, kept = [tell, wait], [told, go]
-            options = request["bwrap_options"]
-            options += ["--info-fd", str(tell), "--block-fd", str(wait)]
-            for name, value in variables(INNER_PORT, request["direct"]).items():
-                options += ["--setenv", name, value]
+            start["bwrap_options"] += ["--info-fd", str(tell), "--block-fd", str(wait)]
         else:
             listener = _listening("127.0.0.1", 0)
             self.port = int(listener.getsockname()[1])
             kept = [listener.detach()]
-            request["env"] |= variables(self.port, request["direct"])
+            start["env"] |= variables(self.port, request["direct"])
         keeper = os.getpid()
         if os.fork() == 0:
             try:

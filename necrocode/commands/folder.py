@@ -56,6 +56,8 @@ class Claim:
     run_id: str
     command_id: str
     process: ProcessIdentity
+    #: Pid and start time of the command's first process, if it has one.
+    started: tuple[int, int] | None = None
 
     @property
     def this_boot(self) -> bool:
@@ -152,6 +154,7 @@ class CommandFolder:
             run_id=content["run_id"],
             command_id=content["command_id"],
             process=ProcessIdentity.from_json(content["process"]),
+            started=tuple(content["started"]) if content.get("started", [None])[-1] is not None else None,
         )
 
     def owner(self) -> tuple[str, str] | None:
@@ -262,15 +265,10 @@ class CommandFolder:
 
     def kill_leftovers(self, command_id: str) -> int:
         """SIGKILL to every process that the command left; returns how many there were."""
-        started = None
-        if (self.path / "started").exists():
-            pid, _, start = (self.path / "started").read_text(encoding="ascii").partition(" ")
-            started = (int(pid), int(start)) if start.isdigit() else None
         claim = self.claim()
         here = ProcessIdentity.current()
-        if claim is None or not claim.this_boot or claim.process.pid_namespace != here.pid_namespace:
-            started = None
-        return kill_command(command_id, self._scope, started)
+        reachable = claim is not None and claim.this_boot and claim.process.pid_namespace == here.pid_namespace
+        return kill_command(command_id, self._scope, claim.started if claim is not None and reachable else None)
 
     def remove(self) -> None:
         """Remove the folder and all in it. It vanishes at once: a late keeper finds no place to put a claim."""

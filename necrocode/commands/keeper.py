@@ -4,8 +4,8 @@ Signals to a keeper: SIGUSR1 asks for ``stopped``; SIGTERM, SIGINT and SIGHUP (t
 ``interrupted``.
 
 A command's folder holds ``request.json`` (from the runner), ``claim`` (who may decide about the command; its keeper
-holds a lock on it while it lives), ``started`` (pid and start time of the command), ``output``, ``result.json`` (the
-space for these three is set aside before the claim: a disk that is full later loses neither the command's output nor
+holds a lock on it while it lives; with pid and start time of the command), ``output``, ``result.json`` (the space for
+these two is set aside before the claim: a disk that is full later loses neither the command's output nor
 how it ended), ``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of), ``whole`` (the
 output, if more came than ``output`` may hold).
 """
@@ -40,13 +40,13 @@ from necrocode.commands.processes import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs a tenth of the start-up
+    from collections.abc import Sequence
     from types import FrameType
     from typing import Any
 
 #: How often a keeper looks for a ``stop`` file, and at the disk.
 TICK_SECONDS = 0.25
 RESULT_BYTES = 4096
-STARTED_BYTES = 64
 ENDING_SECONDS = 0.002
 """What ends by itself may take as long, before it is looked for and killed."""
 PROBLEM_CHARACTERS = 500
@@ -57,21 +57,27 @@ class Keeper:
     """Owns one command from its claim to its result."""
 
     def __init__(
-        self, folder: str, request: dict[str, Any], identity: dict[str, Any], child: Child, *files: Reserved
+        self,
+        folder: str,
+        request: dict[str, Any],
+        identity: dict[str, Any],
+        sandbox: Sandbox,
+        *files: Reserved,
     ) -> None:
         self._folder = folder
-        self._result, self._started, output = files
+        self._result, output = files
         self._request = request
         self._identity = identity
         self._asked: str | None = None
-        self._child = child
+        self._sandbox = sandbox
+        self._child = sandbox.child
+        self._script = request["script"].encode("utf-8", "surrogateescape")
         self._code: int | None = None
         self._by_signal = False
         output.place()
         self._capture = Capture(
             output.descriptor, int(request["max_output_bytes"]), f"{folder}/whole", int(request["whole_output_bytes"])
         )
-        self._gate: Gate | None = None
         self._disk = DiskBudget(request["disk"])
         self._guard = GitGuard(request["git_guard"], folder)
         self._wake = WakePipe(
@@ -101,7 +107,7 @@ class Keeper:
             self._drain_rest()
             if self._disk.spent:
                 self._code, problem = 128 + signal.SIGKILL, self._disk.words
-            elif status == "exited" and self._request["sandbox"] == "bubblewrap" and not self._really_ran():
+            elif status == "exited" and self._is_bubblewrap and not self._really_ran():
                 # a signal: somebody killed bubblewrap itself, perhaps long after the command began
                 status = "interrupted" if self._by_signal else "not_started"
                 problem = "bubblewrap was killed" if self._by_signal else "bubblewrap could not set the sandbox up"
@@ -116,9 +122,13 @@ class Keeper:
             "tail_bytes": tail_bytes,
             "omitted_bytes": self._capture.omitted,
             "problem": problem and problem[:PROBLEM_CHARACTERS],
-            "sandbox": self._request["sandbox"],
+            "sandbox": self._request["start"]["sandbox"],
         }
         self._result.write(json.dumps(result).encode())
+
+    @property
+    def _is_bubblewrap(self) -> bool:
+        return bool(self._request["start"]["sandbox"] == "bubblewrap")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._asked is None:
@@ -126,31 +136,34 @@ class Keeper:
 
     def _start(self) -> str | None:
         """Have the child become the command; None, or why it could not be executed."""
-        egress = Egress(self._request) if self._request.get("hosts") else None
-        if egress:
-            # the one that was forked ahead does not have its descriptors
-            self._child.dismiss()
-            self._child = Child(egress.passed)
-        self._started.write(self._child.identity.encode())
-        problem, gate = self._child.become(self._request)
-        if gate >= 0:
-            places = self._request["landlock_places"]
-            tasks = int(self._request["limits"]["tasks"])
-            self._gate = Gate(gate, max_tasks=tasks, places=places, proxy_port=egress.port if egress else 0)
-        if not problem:
-            return None
-        os.waitpid(self._child.pid, 0)
-        return problem
+        problem = self._sandbox.set_up(self._request["start"], self._request["landlock_places"])
+        if problem:
+            os.waitpid(self._child.pid, 0)
+            return problem
+        self._tell_script()
+        return None
+
+    def _tell_script(self) -> None:
+        """As much of it as can be told now. The shell does nothing before it has all of it."""
+        try:
+            while self._script:
+                self._script = self._script[os.write(self._child.script, self._script) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._script = b""  # there is no shell: bubblewrap ends, and says why
+        os.close(self._child.script)
 
     def _watch(self, deadline: float) -> str:
         """Drain the output until the command ends, its time is over or its end is asked for; returns the status."""
         poller = select.poll()
         poller.register(self._child.output, select.POLLIN)
         poller.register(self._wake.descriptor, select.POLLIN)
-        gate = -1
-        if self._gate is not None:
-            gate = self._gate.descriptor
-            poller.register(gate, select.POLLIN)
+        gate = self._sandbox.gate
+        if gate is not None:
+            poller.register(gate.descriptor, select.POLLIN)
+        if self._script:
+            poller.register(self._child.script, select.POLLOUT)
         stop_file = f"{self._folder}/stop"
         next_tick = time.monotonic() + TICK_SECONDS
         while True:
@@ -168,11 +181,15 @@ class Keeper:
             for descriptor, event in poller.poll(max(0.0, min(deadline, next_tick) - now) * 1000 + 1):
                 if descriptor == self._wake.descriptor:
                     self._wake.clear()
-                elif self._gate is not None and descriptor == gate:
+                elif gate is not None and descriptor == gate.descriptor:
                     if event & select.POLLIN:
-                        self._gate.answer()
+                        gate.answer()
                     else:
                         poller.unregister(descriptor)  # nobody is left to ask
+                elif self._script and descriptor == self._child.script:
+                    self._tell_script()
+                    if not self._script:
+                        poller.unregister(descriptor)
                 elif not self._drain():
                     poller.unregister(descriptor)
             # not only after a wake-up: the signal may have come before the first poll
@@ -236,6 +253,32 @@ class Keeper:
             return b'"exit-code"' in file.read()
 
 
+class Sandbox:
+    """The process that becomes a command, and the gate of the sandbox that it is in by then."""
+
+    def __init__(self, egress: Egress | None = None) -> None:
+        self.child = Child(egress.passed if egress else ())
+        self.gate: Gate | None = None
+        self._proxy_port = egress.port if egress else 0
+
+    def set_up(self, start: dict[str, Any], places: Sequence[str] = ()) -> str:
+        """Have the child become what ``start`` says, unless it is that: why that could not be done, if it could not.
+
+        Under bubblewrap that is a shell that waits for the command, else the command itself.
+        """
+        if self.child.start is not None:
+            return ""
+        problem = self.child.become(start)
+        if self.child.gate >= 0:
+            tasks = int(start["limits"]["tasks"])
+            self.gate = Gate(self.child.gate, max_tasks=tasks, places=places, proxy_port=self._proxy_port)
+        return problem
+
+    def fits(self, start: dict[str, Any]) -> bool:
+        """Whether a command that is to be started like this can have it."""
+        return self.child.lives() and self.child.start in (None, start)
+
+
 class Waiting:
     """A keeper that does not know its command yet, and has done what can be done before, in a process freshly forked by
     the supervisor.
@@ -246,27 +289,72 @@ class Waiting:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._identity = own_identity()
         try:
-            self._child: Child | None = Child()
+            self._sandbox: Sandbox | None = Sandbox()
         except OSError:
-            self._child = None  # tried again when it is needed
+            self._sandbox = None  # tried again when it is needed
+
+    def hear(self, descriptor: int) -> str:
+        """The name of its command's folder, from the line ``run NAME``; empty if there will be none.
+
+        At ``ahead START`` sets up what the next command is likely to start in.
+        """
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        pending = b""
+        while True:
+            for ready, event in poller.poll():
+                gate = self._sandbox.gate if self._sandbox is not None else None
+                if ready != descriptor:
+                    if gate is not None and event & select.POLLIN:
+                        gate.answer()
+                    else:
+                        poller.unregister(ready)  # it has ended
+                    continue
+                data = os.read(descriptor, 65536)
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    word, _, rest = line.partition(b" ")
+                    if word == b"run":
+                        return os.fsdecode(rest)
+                    gate = self._set_up(json.loads(rest))
+                    if gate is not None:
+                        poller.register(gate.descriptor, select.POLLIN)
+                if not data:
+                    return ""
+
+    def _set_up(self, start: dict[str, Any]) -> Gate | None:
+        """The gate, if there is a new one. What fails is tried again when it is needed, and said then."""
+        if self._sandbox is None or self._sandbox.child.start is not None:
+            return None
+        self._sandbox.set_up(start)
+        return self._sandbox.gate
 
     def keep(self, folder: str) -> None:
         """The rest of its life."""
-        child = self._child if self._child is not None and self._child.lives() else Child()
         with ExitStack() as held:
             try:
                 with open(f"{folder}/request.json", "rb") as file:
                     request = json.load(file)
+                sandbox = self._sandbox_for(request)
                 # set aside before the claim: what finds no room was never begun
-                sizes = {"result.json": RESULT_BYTES, "started": STARTED_BYTES}
-                sizes["output"] = int(request["max_output_bytes"])
+                sizes = {"result.json": RESULT_BYTES, "output": int(request["max_output_bytes"])}
                 files = [held.enter_context(Reserved(f"{folder}/{name}", size)) for name, size in sizes.items()]
                 lock = take_claim(
                     folder,
                     {"version": VERSION, "by": "keeper", "run_id": request["run_id"]}
-                    | {"command_id": request["command_id"], "process": self._identity},
+                    | {"command_id": request["command_id"], "process": self._identity}
+                    | {"started": sandbox.child.started},
                 )
             except FileNotFoundError:
                 return  # settled and forgotten meanwhile
             if lock is not None:
-                Keeper(folder, request, self._identity, child, *files).run()
+                Keeper(folder, request, self._identity, sandbox, *files).run()
+
+    def _sandbox_for(self, request: dict[str, Any]) -> Sandbox:
+        start = request["start"]
+        if not start["hosts"] and self._sandbox is not None and self._sandbox.fits(start):
+            return self._sandbox
+        if self._sandbox is not None:
+            self._sandbox.child.dismiss()
+        # the proxy's descriptors must be there when the child is forked
+        return Sandbox(Egress(request) if start["hosts"] else None)

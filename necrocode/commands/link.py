@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from necrocode.engine.errors import EnvironmentFault
 
+_LINE_BYTES = 32_768
+"""What a pipe takes at once, whoever reads it when."""
 _SCRIPT = Path(__file__).resolve().with_name("launch.py")
 
 
@@ -42,7 +47,7 @@ class SupervisorLink:
         The event is set when nothing more will happen there, be it because the supervisor was lost.
         """
         done = threading.Event()
-        line = os.fsencode(name) + b"\n"
+        line = b"run " + os.fsencode(name) + b"\n"
         with self._lock:
             self._start()
             self._waiting.setdefault(name, []).append(done)
@@ -55,6 +60,13 @@ class SupervisorLink:
                 self._waiting.setdefault(name, []).append(done)
                 os.write(self._input, line)
         return done
+
+    def set_up_ahead(self, start: Mapping[str, Any]) -> None:
+        """Have the sandbox for a command that is to be started like this set up now. Nothing, if that is not to be."""
+        line = b"ahead " + json.dumps(start).encode() + b"\n"
+        with self._lock, suppress(BrokenPipeError):
+            if self._input >= 0 and self._owner == os.getpid() and len(line) <= _LINE_BYTES:
+                os.write(self._input, line)
 
     def pid(self, timeout_seconds: float = 10.0) -> int | None:
         """The supervisor's pid, None if none was started or it did not get ready in time."""

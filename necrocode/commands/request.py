@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from necrocode.commands import landlock
-from necrocode.commands.bubblewrap import LOOPBACK_HOSTS, Bubblewrap
-from necrocode.commands.environment import clean_environment, marks
+from necrocode.commands.bubblewrap import LOOPBACK_HOSTS, Bubblewrap, script
+from necrocode.commands.egress import INNER_PORT, variables
+from necrocode.commands.environment import clean_environment
 from necrocode.commands.etc import etc_copy
 from necrocode.commands.fallback import LandlockPlaces
 from necrocode.commands.folder import CommandFolder
@@ -27,6 +28,8 @@ from necrocode.states.ports import CommandSpec
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOME, TEMPORARY = "home", "tmp"
 """The folders that a command gets in its own one, where the sandbox has none for it."""
+COMMAND_BYTES_AT_MOST = (1 << 17) - 1
+"""What Linux takes as one argument of a program (MAX_ARG_STRLEN, its NUL left out)."""
 
 
 class Requests:
@@ -72,23 +75,31 @@ class Requests:
             return f"there is no directory {spec.cwd} in the workspace"
         if "\0" in spec.command:
             return "the command holds a NUL character"
+        if len(os.fsencode(spec.command)) > COMMAND_BYTES_AT_MOST:
+            return f"the command is longer than {COMMAND_BYTES_AT_MOST:,} bytes, which is all that the system takes"
         self.warm(report)
         hosts = [] if isinstance(spec.network, bool) else list(spec.network)
         problem = unenforced(report) if hosts and report.kind != "none" else ""
         if problem:
             raise EnvironmentFault(f"network is a list of hosts, {problem}", stop_reason="sandbox_missing")
         nested = submodule_places(slot)
+        # what the command's first process does to itself and executes
+        start: dict[str, Any] = {
+            "sandbox": report.kind,
+            "network": spec.network is True,
+            "hosts": hosts,
+            "limits": self._limits.to_request(spec.timeout),
+        }
+        direct = ",".join(name for name in _LOOPBACK if name not in {split(host)[0] for host in hosts})
         request: dict[str, Any] = {
             "command_id": spec.command_id,
             "run_id": spec.run_id,
             "timeout": spec.timeout.total_seconds(),
             "max_output_bytes": spec.max_output_bytes,
             "whole_output_bytes": COMMAND_BYTES,
-            "sandbox": report.kind,
-            "network": spec.network is True,
-            "hosts": hosts,
-            "direct": ",".join(name for name in _LOOPBACK if name not in {split(host)[0] for host in hosts}),
-            "limits": self._limits.to_request(spec.timeout),
+            "start": start,
+            "script": "",
+            "direct": direct,
             "disk": {"folder": str(slot), "bytes": self._limits.disk_bytes},
             "git_guard": [],
             "landlock_places": [],
@@ -97,26 +108,25 @@ class Requests:
         argv = [bash, "-c", spec.command]
         if report.kind == "bubblewrap":
             environment = self._environment(spec, self._bubblewrap.home, "/tmp", bash)
-            # bubblewrap runs outside of what it confines: the command's environment (LD_PRELOAD, say) is not for it
-            return request | {
-                "argv": [self._bubblewrap.executable, *argv],
-                "bwrap_options": self._bubblewrap.options(spec, environment),
-                "env": marks(spec.command_id, spec.run_id, self._scope),
-                "cwd": "/",
-                "git_guard": nested,
-            }
+            if hosts:
+                environment |= variables(INNER_PORT, direct)
+            start |= self._bubblewrap.start(spec)
+            return request | {"script": script(argv, environment, cwd), "git_guard": nested}
         home, temporary = folder.path / HOME, folder.path / TEMPORARY
         if report.kind == "none":
             environment = self._environment(spec, str(home), tempfile.gettempdir(), bash)
-            return request | {"argv": argv, "env": environment, "cwd": str(cwd)}
+            start |= {"argv": argv, "env": environment, "cwd": str(cwd)}
+            return request
         # git ends when it may not read its system-wide configuration; where it isn't there, it goes on
         environment = {"GIT_CONFIG_NOSYSTEM": "1"} | self._environment(spec, str(home), str(temporary), bash)
-        return request | {
+        start |= {
             "argv": argv,
             "env": environment,
             "cwd": str(cwd),
             "landlock": self._landlock.of(spec, [home, temporary]),
             "scoped": landlock.abi() >= landlock.SCOPED_ABI,
+        }
+        return request | {
             "landlock_places": self._landlock.writable(spec, [home, temporary]),
             "git_guard": [f"{slot}/.git", *nested],
         }

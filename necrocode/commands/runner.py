@@ -142,8 +142,10 @@ class SupervisedCommands:
                     # nobody may take it up later either
                     folder.take_claim("runner", run_id=spec.run_id, command_id=spec.command_id)
                     return self._result("not_started", problem=request)
-                folder.write_request(request, folders=_FOLDERS[request["sandbox"]])
+                folder.write_request(request, folders=_FOLDERS[request["start"]["sandbox"]])
                 self._start(folder, spec, stop)
+                if request["start"]["sandbox"] == "bubblewrap" and not request["start"]["hosts"]:
+                    self._link.set_up_ahead(request["start"])
             return self._settle(folder, spec, stop, if_never_started="stopped")
 
     def attach(self, spec: CommandSpec, stop: StopToken) -> CommandResult:

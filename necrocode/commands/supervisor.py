@@ -1,7 +1,8 @@
 """The supervisor: a detached process that runs the commands of one runner and outlives it. Standard library only.
 
-A line on its standard input names a folder of the commands' directory whose command is to run; a line ``done NAME``
-on its standard output says that nothing more will happen there. Each command has a keeper, which was forked before its
+A line ``run NAME`` on its standard input names a folder of the commands' directory whose command is to run; a line
+``done NAME`` on its standard output says that nothing more will happen there. After ``ahead START`` the sandbox of the
+next command is set up, as it will start if it starts like that. Each command has a keeper, which was forked before its
 line came: the next one gets ready while this one's command runs. At the end of the input (the runner closed it, or
 died) it lets running commands end, then exits. ``launch.py`` starts it.
 """
@@ -75,7 +76,10 @@ class Supervisor:
                     poller.unregister(0)
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
-                    self._hand_over(os.fsdecode(line))
+                    if line.startswith(b"run "):
+                        self._hand_over(os.fsdecode(line[4:]))
+                    else:
+                        self._tell(line)
             self._reap()
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
@@ -91,9 +95,15 @@ class Supervisor:
         self._keepers[pid], self._waiting = name, None
         # if it was killed meanwhile nothing is claimed either: the runner hands the command in again
         with suppress(BrokenPipeError):
-            os.write(tell, os.fsencode(name))
+            os.write(tell, b"run " + os.fsencode(name) + b"\n")
         os.close(tell)
         self._fork_keeper()
+
+    def _tell(self, line: bytes) -> None:
+        """Pass a line on to the keeper that waits, if there is one."""
+        if self._waiting is not None:
+            with suppress(BrokenPipeError):
+                os.write(self._waiting[1], line + b"\n")
 
     def _fork_keeper(self) -> None:
         """Have one that waits, if another process can be had."""
@@ -121,7 +131,7 @@ class Supervisor:
                 os.dup2(null, descriptor)
             os.close(null)
             waiting = Waiting()
-            name = os.fsdecode(os.read(hear, 4096))
+            name = waiting.hear(hear)
             if not name:
                 os._exit(0)  # there will be no more commands
             folder = f"{self._commands_dir}/{name}"
