@@ -308,10 +308,7 @@ class _Lease:
 
 
 def _lease(journal: Journal, run_id: str) -> _Lease | None:
-    with journal.database.read() as connection:
-        row = connection.exec_driver_sql(
-            "SELECT epoch, held, holder, beat FROM leases WHERE run_id = ?", (run_id,)
-        ).fetchone()
+    row = journal.database.row("SELECT epoch, held, holder, beat FROM leases WHERE run_id = ?", (run_id,))
     if row is None:
         return None
     return _Lease(row[0], bool(row[1]), holder_of(row[2]), row[3])

@@ -9,11 +9,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 
@@ -102,6 +102,16 @@ class Database:
             options = connection.execution_options(necrocode_read=True)
             with options.begin():
                 yield options
+
+    def row(self, statement: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The first row of one statement that only reads: for what is asked often, without a transaction around it."""
+        with explained(self.path):
+            pooled = self.engine.raw_connection()
+            try:
+                found: tuple[Any, ...] | None = pooled.cursor().execute(statement, parameters).fetchone()
+            finally:
+                pooled.close()
+        return found
 
     def revision(self) -> str | None:
         """The revision the file is at; ``None`` for an empty file."""
