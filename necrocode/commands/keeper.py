@@ -3,10 +3,10 @@
 Signals to a keeper: SIGUSR1 asks for ``stopped``; SIGTERM, SIGINT and SIGHUP (the machine goes down) for
 ``interrupted``.
 
-A command's folder holds ``request.json`` (from the runner), ``claim`` (who may decide about the command; its keeper
-holds a lock on it while it lives; with pid and start time of the command), ``output``, ``result.json`` (the space for
-these two is set aside before the claim: a disk that is full later loses neither the command's output nor
-how it ended), ``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of), ``whole`` (the
+A command's folder holds ``request.json`` (from the runner), ``claim`` (who may decide about the command: a keeper, with
+pid and start time of the command's first process, holds a lock on it while it lives), ``output``, ``result.json`` (the
+space for these two is set aside before the claim: a disk that is full later loses neither the command's output nor how
+it ended), ``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of), ``whole`` (the
 output, if more came than ``output`` may hold).
 """
 
