@@ -296,14 +296,15 @@ def make_bare(path: Path, *, alternates: Path | None) -> None:
     # One name is enough under the lock, and what a killed process left there is in nobody's use.
     building = path.with_name(f"{path.name}.new")
     shutil.rmtree(building, ignore_errors=True)
-    repository = pygit2.init_repository(str(building), bare=True)
-    # libgit2 says that it has this one, always, and then cannot read it.
-    repository.write(ObjectType.TREE, b"")
-    repository.config["gc.auto"] = 0
-    repository.config["gc.writeCommitGraph"] = False
-    repository.config["receive.autogc"] = False
-    repository.config["maintenance.auto"] = False
-    repository.config["core.logAllRefUpdates"] = False
+    with store_errors(path):
+        repository = pygit2.init_repository(str(building), bare=True)
+        # libgit2 says that it has this one, always, and then cannot read it.
+        repository.write(ObjectType.TREE, b"")
+        repository.config["gc.auto"] = 0
+        repository.config["gc.writeCommitGraph"] = False
+        repository.config["receive.autogc"] = False
+        repository.config["maintenance.auto"] = False
+        repository.config["core.logAllRefUpdates"] = False
     (building / "info").mkdir(exist_ok=True)
     (building / "info" / "attributes").write_text("* -text -filter\n")
     # libgit2 syncs an object and its folder, not that folder's own entry in the one above: made here, and synced.
