@@ -16,9 +16,9 @@
 
 ``python mortal.py --nursery`` imports what the command would import, and then forks a process for each line of its
 stdin: most of a short life would be imports. A line is a JSON object, and so is the answer to it:
-``{"mortal", "arguments", "environment", "folder", "out", "err"}`` → ``{"pid"}``, ``{"reap": PID}`` → ``{"code"}``. One
-that is not mortal is given the command's own arguments, and nothing looks on. When its stdin ends, the processes that
-were not reaped are killed.
+``{"mortal", "arguments", "environment", "folder", "out", "err", "namespaces"}`` → ``{"pid"}``, ``{"reap": PID}`` →
+``{"code"}``. One that is not mortal is given the command's own arguments, and nothing looks on. When its stdin ends,
+the processes that were not reaped are killed.
 
 Nothing of necrocode's is changed for it: file and process seams are Python's audit events, those of the databases are
 SQLite's trace of statements. NOTE gets one JSON line: where it died, or the counts at the end. Standard library only,
@@ -241,9 +241,8 @@ def nurse() -> None:
 
 
 def _begin(asked: dict[str, Any]) -> None:
-    """Make a forked process one of its own: session, folder, environment, standard streams."""
+    """Make a forked process one of its own: session, environment, standard streams, namespaces, folder."""
     os.setsid()
-    os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     for descriptor, name, flags in (
@@ -255,6 +254,21 @@ def _begin(asked: dict[str, Any]) -> None:
         os.dup2(opened, descriptor)
         os.close(opened)
     sys.stdin = os.fdopen(0)
+    for namespace in asked["namespaces"]:
+        _enter(namespace)
+    os.chdir(asked["folder"])
+
+
+def _enter(namespace: str) -> None:
+    """Enter a namespace of another process's (``/proc/PID/ns/…``)."""
+    # there is no os.setns before Python 3.12
+    import ctypes
+
+    opened = os.open(namespace, os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).setns(opened, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), namespace)
+    os.close(opened)
 
 
 def _import_everything() -> None:

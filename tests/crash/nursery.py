@@ -48,6 +48,8 @@ class Birth:
     out: Path
     err: Path
     mortal: bool = True
+    #: Of other processes (``/proc/PID/ns/…``), which it enters in this order.
+    namespaces: Sequence[str] = ()
 
 
 Start: TypeAlias = Callable[[Birth], Process]
@@ -111,6 +113,7 @@ class Nursery:
             "folder": str(birth.folder),
             "out": str(birth.out),
             "err": str(birth.err),
+            "namespaces": list(birth.namespaces),
         }
         return _Forked(self, self.ask(asked)["pid"])
 

@@ -45,11 +45,18 @@ class Forked:
     """
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, *, mortal: bool = False
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        mortal: bool = False,
+        namespaces: Sequence[str] = (),
     ) -> None:
         self._said = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115 - closed once they were read
         out, err = (Path(f"/proc/{os.getpid()}/fd/{file.fileno()}") for file in self._said)
-        self._process = nursery().start(Birth(arguments, environment, folder, out, err, mortal=mortal))
+        birth = Birth(arguments, environment, folder, out, err, mortal=mortal, namespaces=namespaces)
+        self._process = nursery().start(birth)
         self.returncode: int | None = None
 
     @property

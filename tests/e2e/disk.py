@@ -14,12 +14,14 @@ _HOLD = 'mkdir -p "$1" && mount -t tmpfs -o "size=$2" none "$1" && echo mounted 
 
 
 class Disk:
-    """The file system at ``path`` as the processes see that are started with :attr:`prefix`; nobody else does."""
+    """The file system at ``path`` as the processes see that are in its :attr:`namespaces`; nobody else does."""
 
-    def __init__(self, path: Path, holder: int, prefix: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, holder: int, prefix: tuple[str, ...], kinds: tuple[str, ...]) -> None:
         self.path = path
         #: What a command line starts with that is to see the disk.
         self.prefix = prefix
+        #: What a process enters that is to see the disk.
+        self.namespaces = tuple(f"/proc/{holder}/ns/{kind}" for kind in kinds)
         self._root = Path(f"/proc/{holder}/root")
 
     def inside(self, path: Path) -> Path:
@@ -65,7 +67,8 @@ def small_disk(path: Path, *, size: str) -> Iterator[Disk]:
         if holder.stdout.readline() != "mounted\n":
             pytest.skip(f"no file system can be mounted here, not even in a namespace: {holder.stderr.read().strip()}")
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        yield Disk(path, holder.pid, ("nsenter", f"--target={holder.pid}", "--mount", *user, "--"))
+        prefix = ("nsenter", f"--target={holder.pid}", "--mount", *user, "--")
+        yield Disk(path, holder.pid, prefix, ("mnt",) if os.geteuid() == 0 else ("user", "mnt"))
     finally:
         holder.kill()
         holder.communicate()

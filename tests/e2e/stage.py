@@ -77,6 +77,8 @@ class Stage:
     environment: dict[str, str] = field(default_factory=dict)
     #: What the command's own words come after.
     prefix: tuple[str, ...] = ()
+    #: Namespaces of another process's that each command enters, see :class:`tests.crash.nursery.Birth`.
+    namespaces: tuple[str, ...] = ()
     #: Whether each command gets an interpreter of its own, as a user's would.
     afresh: bool = False
 
@@ -146,7 +148,7 @@ class Stage:
         """Start the real command; its output is kept."""
         (self.root / "user").mkdir(exist_ok=True)
         if not (self.prefix or self.afresh):
-            return Forked([*map(str, arguments)], self.env(**env), self.root)
+            return Forked([*map(str, arguments)], self.env(**env), self.root, namespaces=self.namespaces)
         return subprocess.Popen(
             [*self.prefix, sys.executable, "-m", "necrocode", *map(str, arguments)],
             cwd=self.root,

@@ -79,7 +79,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_nothing_is_lost(
     model = play(calls(("bash", {"command": command})), EDIT, FINISH)
     task = stage.task(test_commands=[marked(stage, "sh check.sh")])
     with small_disk(stage.home / part, size=size) as disk:
-        stage.prefix = disk.prefix
+        stage.namespaces = disk.namespaces
         process = stage.start("run", task, **OUTSIDE)
         stage.wait_until(lambda: begun(stage), process)
         disk.fill()
@@ -98,7 +98,7 @@ def test_a_disk_that_fills_up_under_a_command_loses_neither_its_output_nor_its_e
     command = marked(stage, f"{LOUD}; echo; echo the end; exit 3", gate=True)
     play(calls(("bash", {"command": command})), EDIT, FINISH)
     with small_disk(stage.home / "commands", size="4m") as disk:
-        stage.prefix = disk.prefix
+        stage.namespaces = disk.namespaces
         process = stage.start("run", stage.task(test_commands=[marked(stage, "sh check.sh")]), **OUTSIDE)
         stage.wait_until(lambda: begun(stage), process)
         disk.fill()
@@ -122,7 +122,7 @@ def test_a_command_that_finds_no_room_to_begin_is_not_begun_and_not_held_against
 ) -> None:
     play(EDIT, FINISH)
     with small_disk(stage.home / "commands", size="1m") as disk:
-        stage.prefix = disk.prefix
+        stage.namespaces = disk.namespaces
         assert stage.necrocode("doctor").code == 0
         # enough for a request and a claim, not for an end
         for leave_bytes in (0, 12_288, 40_960, 0):
@@ -140,7 +140,7 @@ def test_a_command_that_finds_no_room_to_begin_is_not_begun_and_not_held_against
 def test_a_log_that_cannot_be_written_is_said_and_stops_nothing(stage: Stage, play: Play) -> None:
     play(EDIT, FINISH)
     with small_disk(stage.home / "logs", size="1m") as disk:
-        stage.prefix = disk.prefix
+        stage.namespaces = disk.namespaces
         disk.fill()
         done = stage.necrocode("run", stage.task(test_commands=[marked(stage, "sh check.sh")]), **OUTSIDE)
         assert done.code == 0, done.err
@@ -152,7 +152,7 @@ def test_slots_on_a_disk_that_became_read_only_park_the_run(stage: Stage, play: 
     play(calls(("bash", {"command": marked(stage, "true", gate=True)})), EDIT, FINISH)
     task = stage.task(test_commands=[marked(stage, "sh check.sh")])
     with small_disk(stage.home / "repos", size="6m") as disk:
-        stage.prefix = disk.prefix
+        stage.namespaces = disk.namespaces
         process = stage.start("run", task, **OUTSIDE)
         stage.wait_until(lambda: begun(stage), process)
         disk.remount("ro")
@@ -168,7 +168,7 @@ def test_slots_on_a_disk_that_became_read_only_park_the_run(stage: Stage, play: 
 def test_a_home_that_became_read_only_after_a_death_is_said_and_left_as_it_is(stage: Stage, play: Play) -> None:
     model = play({**EDIT, "delay_seconds": 60}, EDIT, FINISH)
     with small_disk(stage.home, size="8m") as disk:
-        stage.prefix = disk.prefix
+        stage.namespaces = disk.namespaces
         process = stage.start("run", stage.task(test_commands=[marked(stage, "sh check.sh")]), **OUTSIDE)
         stage.wait_until(lambda: bool(model.requests), process)
         process.kill()
