@@ -27,6 +27,7 @@ and started by its path, so that nothing is imported that the command itself wou
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import importlib
@@ -38,7 +39,9 @@ import runpy
 import signal
 import sqlite3.dbapi2
 import sys
+import threading
 from _thread import get_ident
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any, NoReturn
 
@@ -230,7 +233,7 @@ def nurse() -> None:
             pid = os.fork()
             if pid == 0:
                 _begin(asked)
-                return (live if asked["mortal"] else run)(*asked["arguments"])
+                return _leave(live if asked["mortal"] else run, asked["arguments"])
             living.add(pid)
             answer = {"pid": pid}
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -238,6 +241,24 @@ def nurse() -> None:
     for pid in living:
         os.kill(pid, signal.SIGKILL)
     return None
+
+
+def _leave(command: Callable[..., None], arguments: list[str]) -> None:
+    """Run the command, and end as the interpreter would, but leave what was imported as it is: to take that apart would
+    copy most of the nursery's memory.
+    """
+    code: Any = None
+    try:
+        command(*arguments)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        code = end.code
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit((code or 0) & 0xFF)
 
 
 def _begin(asked: dict[str, Any]) -> None:
