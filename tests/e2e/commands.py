@@ -77,6 +77,11 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def said(self) -> tuple[str, str]:
+        """What it has said so far on stdout, and on stderr."""
+        out, err = (os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in self._said)
+        return out, err
+
     def communicate(self, *, timeout: float | None = None) -> tuple[str, str]:
         self.returncode = self._process.wait(timeout)
         out, err = map(_read, self._said)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,6 +22,7 @@ from necrocode.serve.application import PARTS, Part, Services, application
 from necrocode.serve.gate import Limits
 from necrocode.serve.listening import listen
 from necrocode.serve.tokens import Tokens
+from tests.e2e.commands import Forked
 
 LEASE = timedelta(minutes=10)
 
@@ -60,7 +60,7 @@ def listening(
 class Served:
     """The command, running."""
 
-    process: subprocess.Popen[str]
+    process: Forked
     urls: Mapping[str, str]
     home: Path
 
@@ -73,16 +73,16 @@ class Served:
 @contextlib.contextmanager
 def command(home: Path, *arguments: str, environ: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Served]:
     """``necrocode serve`` in a process of its own, killed at the end if it is still there."""
-    line = [sys.executable, "-m", "necrocode", "serve", "--json", "--home", str(home), "--port", str(port), *arguments]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+    line = ["serve", "--json", "--home", str(home), "--port", str(port), *arguments]
+    process = Forked(line, os.environ if environ is None else environ, Path.cwd())
+
+    def listens() -> bool:
+        assert process.poll() is None, process.said()
+        return process.said()[0].endswith("}\n")
+
     try:
-        assert process.stdout is not None and process.stderr is not None
-        document = ""
-        while not document.rstrip().endswith("}"):
-            read = process.stdout.readline()
-            assert read, process.stderr.read()
-            document += read
-        yield Served(process, json.loads(document), home)
+        eventually(listens)
+        yield Served(process, json.loads(process.said()[0]), home)
     finally:
         process.kill()
         process.communicate()

@@ -27,18 +27,15 @@ ASK = {"repo_url": "https://git.example/x.git", "required_by": "run-1"}
 def test_one_port_serves_all_and_three_serve_one_each(tmp_path: Path) -> None:
     with command(tmp_path / "one") as served:
         assert len(set(served.urls.values())) == 1
-        assert "no tokens: everybody on this machine may do everything here" in _first_line(served)
+        eventually(lambda: served.process.said()[1].endswith("\n"))
+        first, *_ = served.process.said()[1].splitlines()
+        assert "no tokens: everybody on this machine may do everything here" in first
     with command(tmp_path / "three", "--registry-port", "0", "--pool-port", "0", "--artifacts-port", "0") as served:
         assert len(set(served.urls.values())) == 3
         for part, path in (("registry", "/tasks"), ("pool", "/slots"), ("artifacts", "/artifacts")):
             found = {name: httpx.get(url + path).status_code for name, url in served.urls.items()}
             assert {name for name, status in found.items() if status != 404} == {part}
             assert all(httpx.get(f"{url}/health").status_code == 200 for url in served.urls.values())
-
-
-def _first_line(served: Served) -> str:
-    assert served.process.stderr is not None
-    return served.process.stderr.readline()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -95,7 +92,8 @@ def test_who_waits_for_a_slot_is_told_to_ask_again_when_it_ends(tmp_path: Path) 
         served.process.terminate()
         asking.join()
         assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
-        assert served.process.wait(timeout=60) == 0
+        served.process.communicate(timeout=60)
+        assert served.process.returncode == 0
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
