@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Play
+from tests.e2e.disk import small_disk
 from tests.e2e.stage import BRANCH, SOLVE, Finished, Stage
 
 IMPATIENT = {"NECROCODE_LOCK_TIMEOUT_SECONDS": "0.3"}
@@ -101,33 +102,22 @@ def test_files_that_may_not_grow_stop_the_run_and_it_goes_on_when_they_may(stage
 
 def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(stage: Stage, play: Play) -> None:
     play(*SOLVE)
-    stage.home.mkdir()
-    inside = """
-        mount -t tmpfs -o size=4m none {home} || exit
-        {run} doctor > /dev/null
-        dd if=/dev/zero of={home}/filler bs=1k 2> /dev/null
-        {run} run {task}; echo code $?
-        truncate --size=-300k {home}/filler
-        {run} run {task}; echo code $?
-        rm {home}/filler
-        {run} run {task}; echo code $?
-        {run} verify --all; echo code $?
-    """.format(home=stage.home, run=f"{sys.executable} -m necrocode", task=stage.task())
-    (stage.root / "user").mkdir()
-    done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", inside],
-        cwd=stage.root,
-        env=stage.env(NECROCODE_SANDBOX="off"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "code" not in done.stdout:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    assert "Traceback" not in done.stderr and "this is a bug" not in done.stderr, done.stderr
-    codes = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("code")]
-    assert codes == [3, 3, 0, 0], done.stderr + done.stdout
-    assert "no space left" in done.stderr.lower()
+    stage.environment["NECROCODE_SANDBOX"] = "off"
+    said = ""
+    with small_disk(stage.home, size="4m") as disk:
+        stage.namespaces = disk.namespaces
+        assert stage.necrocode("doctor").code == 0
+        for leave_bytes in (0, 300 << 10):
+            disk.fill(leave_bytes=leave_bytes)
+            done = stage.necrocode("run", stage.task())
+            assert done.code == 3, done.err
+            assert "this is a bug" not in done.err, done.err
+            said += done.err
+            disk.free()
+        assert "no space left" in said.lower(), said
+        done = stage.necrocode("run", stage.task())
+        assert done.code == 0, done.err
+        assert stage.necrocode("verify", "--all").code == 0
     assert stage.branch_updates(BRANCH) == 1
 
 
