@@ -235,6 +235,7 @@ class Keeper:
     def _kill_tree(self) -> None:
         until = time.monotonic() + KILL_SECONDS
         pause = 0.0005
+        self._wake.clear()
         if self._reap():
             # bubblewrap tells the exit code before the last of its processes is gone, and looking for them takes longer
             select.select([self._wake.descriptor], [], [], ENDING_SECONDS)
