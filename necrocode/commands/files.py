@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # typing costs a tenth of the start-up
 
 VERSION = 1
 
+ENDING_BYTES = 8192
+"""At the beginning of ``output``, for how the command ended: it is there by the time that the file is ``result``."""
+
 
 def take_claim(folder: str, content: dict[str, Any]) -> int | None:
     """Become the one who decides about the command in ``folder``: the open, locked claim file, or None if another is.
@@ -95,17 +98,10 @@ class Reserved:
         """Give the file its name; it can be written on."""
         os.rename(self._draft, self._path)
 
-    def write(self, content: bytes) -> None:
-        """Give the file its content and its name: readers see it whole or not at all. Not synced: see
-        :func:`write_file`.
-        """
-        write_all(self.descriptor, content)
-        os.ftruncate(self.descriptor, len(content))
-        self.place()
-
 
 class Capture:
-    """Keeps the first and the last half of ``limit`` bytes of what is fed to it, in the file ``descriptor``.
+    """Keeps the first and the last half of ``limit`` bytes of what is fed to it, from the present place on in the file
+    ``descriptor``.
 
     The head goes there as it comes, so that even a lost command leaves it (with NULs behind it, where space was set
     aside), the tail at :meth:`finish`. What is longer than ``limit`` is also written, from its beginning, to a new
@@ -114,6 +110,7 @@ class Capture:
 
     def __init__(self, descriptor: int, limit: int, whole: str, whole_limit: int) -> None:
         self._descriptor = descriptor
+        self._start = os.lseek(descriptor, 0, os.SEEK_CUR)
         self._whole = whole
         self._whole_room = whole_limit
         self._whole_descriptor = -1
@@ -153,7 +150,7 @@ class Capture:
         except OSError:
             self._whole_room = 0
             return
-        self._write_whole(os.pread(self._descriptor, self.head_bytes, 0))
+        self._write_whole(os.pread(self._descriptor, self.head_bytes, self._start))
         for part in (*self._tail, chunk):
             self._write_whole(part)
 
@@ -174,7 +171,7 @@ class Capture:
         cut = max(0, len(tail) - self._tail_limit)
         self.omitted += cut
         write_all(self._descriptor, tail[cut:])
-        os.ftruncate(self._descriptor, self.head_bytes + len(tail) - cut)
+        os.ftruncate(self._descriptor, self._start + self.head_bytes + len(tail) - cut)
         return len(tail) - cut
 
 

@@ -20,7 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from necrocode.commands.files import VERSION, take_claim
+from necrocode.commands.files import ENDING_BYTES, VERSION, take_claim
 from necrocode.commands.leftovers import kill_command
 from necrocode.engine.errors import Superseded
 from necrocode.engine.identity import ProcessIdentity
@@ -181,11 +181,14 @@ class CommandFolder:
 
         After a power cut the files that the command wrote in the slot may be lost although the result is not.
         """
-        result = self._json("result.json")
-        if result is None or result["boot_id"] != ProcessIdentity.current().boot_id:
+        try:
+            content = (self.path / "result").read_bytes()
+        except FileNotFoundError:
+            return None
+        result, output = json.loads(content[:ENDING_BYTES]), content[ENDING_BYTES:]
+        if result["boot_id"] != ProcessIdentity.current().boot_id:
             return None
         head, tail = int(result["head_bytes"]), int(result["tail_bytes"])
-        output = self._output()
         return Ending(
             status=result["status"],
             exit_code=result["exit_code"],
@@ -199,14 +202,11 @@ class CommandFolder:
 
     def partial_output(self) -> bytes:
         """The output written so far: until the end, the head only."""
-        # behind it is the space that was set aside for the rest
-        return self._output().rstrip(b"\0")
-
-    def _output(self) -> bytes:
-        try:
-            return (self.path / "output").read_bytes()
-        except FileNotFoundError:
-            return b""
+        for name in ("output", "result"):
+            with suppress(FileNotFoundError):
+                # behind it is the space that was set aside for the rest
+                return (self.path / name).read_bytes()[ENDING_BYTES:].rstrip(b"\0")
+        return b""
 
     def error(self) -> OSError | None:
         """What a keeper died of, if one could still say so."""

@@ -4,16 +4,16 @@ Signals to a keeper: SIGUSR1 asks for ``stopped``; SIGTERM, SIGINT and SIGHUP (t
 ``interrupted``.
 
 A command's folder holds ``request.json`` (from the runner), ``claim`` (who may decide about the command: a keeper, with
-pid and start time of the command's first process, holds a lock on it while it lives), ``output``, ``result.json`` (the
-space for these two is set aside before the claim: a disk that is full later loses neither the command's output nor how
-it ended), ``stop`` (asks for the end from another PID namespace), ``error`` (what a keeper died of), ``whole`` (the
-output, if more came than ``output`` may hold).
+pid and start time of the command's first process, holds a lock on it while it lives), ``output`` (its space is set
+aside before the claim: a disk that is full later loses neither the command's output nor how it ended), which is called
+``result`` once it says how the command ended, ``stop`` (asks for the end from another PID namespace), ``error`` (what a
+keeper died of), ``whole`` (the output, if more came than ``output`` may hold).
 """
 
 from __future__ import annotations
 
 # pathlib would double the start-up of the supervisor
-# ruff: noqa: PTH110, PTH123
+# ruff: noqa: PTH104, PTH110, PTH123
 import json
 import os
 import select
@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from necrocode.commands.budget import DiskBudget
 from necrocode.commands.child import PIPE_BYTES, Child
 from necrocode.commands.egress import Egress
-from necrocode.commands.files import VERSION, Capture, Reserved, take_claim
+from necrocode.commands.files import ENDING_BYTES, VERSION, Capture, Reserved, take_claim
 from necrocode.commands.gate import Gate
 from necrocode.commands.gitguard import GitGuard
 from necrocode.commands.processes import (
@@ -46,7 +46,6 @@ if TYPE_CHECKING:  # typing costs a tenth of the start-up
 
 #: How often a keeper looks for a ``stop`` file, and at the disk.
 TICK_SECONDS = 0.25
-RESULT_BYTES = 4096
 ENDING_SECONDS = 0.002
 """What ends by itself may take as long, before it is looked for and killed."""
 PROBLEM_CHARACTERS = 500
@@ -62,10 +61,10 @@ class Keeper:
         request: dict[str, Any],
         identity: dict[str, Any],
         sandbox: Sandbox,
-        *files: Reserved,
+        output: Reserved,
     ) -> None:
         self._folder = folder
-        self._result, output = files
+        self._output = output
         self._request = request
         self._identity = identity
         self._asked: str | None = None
@@ -75,6 +74,7 @@ class Keeper:
         self._code: int | None = None
         self._by_signal = False
         output.place()
+        os.lseek(output.descriptor, ENDING_BYTES, os.SEEK_SET)
         self._capture = Capture(
             output.descriptor, int(request["max_output_bytes"]), f"{folder}/whole", int(request["whole_output_bytes"])
         )
@@ -124,7 +124,9 @@ class Keeper:
             "problem": problem and problem[:PROBLEM_CHARACTERS],
             "sandbox": self._request["start"]["sandbox"],
         }
-        self._result.write(json.dumps(result).encode())
+        os.pwrite(self._output.descriptor, json.dumps(result).ljust(ENDING_BYTES).encode(), 0)
+        # readers see it whole or not at all; not synced: a result of an earlier boot is never believed
+        os.rename(f"{self._folder}/output", f"{self._folder}/result")
 
     @property
     def _is_bubblewrap(self) -> bool:
@@ -338,8 +340,8 @@ class Waiting:
                     request = json.load(file)
                 sandbox = self._sandbox_for(request)
                 # set aside before the claim: what finds no room was never begun
-                sizes = {"result.json": RESULT_BYTES, "output": int(request["max_output_bytes"])}
-                files = [held.enter_context(Reserved(f"{folder}/{name}", size)) for name, size in sizes.items()]
+                size = ENDING_BYTES + int(request["max_output_bytes"])
+                output = held.enter_context(Reserved(f"{folder}/output", size))
                 lock = take_claim(
                     folder,
                     {"version": VERSION, "by": "keeper", "run_id": request["run_id"]}
@@ -349,7 +351,7 @@ class Waiting:
             except FileNotFoundError:
                 return  # settled and forgotten meanwhile
             if lock is not None:
-                Keeper(folder, request, self._identity, sandbox, *files).run()
+                Keeper(folder, request, self._identity, sandbox, output).run()
 
     def _sandbox_for(self, request: dict[str, Any]) -> Sandbox:
         start = request["start"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from necrocode.commands import SupervisedCommands
+from necrocode.commands.files import ENDING_BYTES
 from necrocode.commands.link import SupervisorLink
 from necrocode.engine.errors import Interrupted, StopSignal, Superseded
 from necrocode.engine.stop import StopToken
@@ -155,7 +156,7 @@ def test_a_late_keeper_does_not_start_what_recovery_declared_dead(
     finally:
         link.close()
     assert (slot / "count").read_text() == "x\n"
-    assert not (place / "result.json").exists()
+    assert not (place / "result").exists()
 
 
 def test_a_late_keeper_of_a_forgotten_command_starts_nothing(
@@ -305,12 +306,12 @@ def test_a_command_of_an_earlier_boot_is_interrupted(
     one = spec(slot, "echo done")
     runner.run(one, StopToken())
     place = commands_dir / one.command_id
-    for name in ("claim", "result.json"):
-        content = json.loads((place / name).read_bytes())
+    for name in ("claim", "result"):
+        content = json.loads((place / name).read_bytes()[:ENDING_BYTES])
         content.get("process", content)["boot_id"] = "00000000-0000-0000-0000-000000000000"
         (place / name).write_text(json.dumps(content))
     if not with_result:
-        (place / "result.json").unlink()
+        (place / "result").unlink()
     assert runner.attach(one, StopToken()).status == "interrupted"
     assert runner.run(one, StopToken()).status == "interrupted"
 
@@ -319,7 +320,7 @@ def test_a_reused_pid_is_not_taken_for_the_keeper(plain: SupervisedCommands, slo
     one = spec(slot, "echo done")
     plain.run(one, StopToken())
     place = commands_dir / one.command_id
-    (place / "result.json").unlink()
+    (place / "result").unlink()
     content = json.loads((place / "claim").read_bytes())
     # the pid lives (it is ours) but another process had it then
     content["process"]["pid"] = os.getpid()

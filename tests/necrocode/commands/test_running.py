@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from necrocode.commands import SupervisedCommands
+from necrocode.commands.files import ENDING_BYTES
 from necrocode.commands.folder import runs_with_commands
 from necrocode.commands.processes import descendants, process_start
 from necrocode.engine.errors import Interrupted, StopSignal, StopTriggered, Superseded
@@ -155,7 +156,7 @@ def test_a_hundred_megabytes_are_capped_and_counted(runner: SupervisedCommands, 
 def test_output_on_disk_is_bounded_too(plain: SupervisedCommands, slot: Path, commands_dir: Path) -> None:
     one = spec(slot, "head -c 5000000 /dev/zero", max_output_bytes=10_000)
     plain.run(one, StopToken())
-    assert (commands_dir / one.command_id / "output").stat().st_size == 10_000
+    assert (commands_dir / one.command_id / "result").stat().st_size == ENDING_BYTES + 10_000
 
 
 def test_a_command_whose_output_is_closed_runs_on(runner: SupervisedCommands, slot: Path) -> None:
@@ -291,7 +292,7 @@ def test_what_is_kept_on_disk_is_for_its_owner_only(plain: SupervisedCommands, s
     assert stat.S_IMODE(commands_dir.stat().st_mode) == 0o700
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir() if path.is_file()}
-    assert modes.keys() >= {"request.json", "claim", "output", "result.json"}
+    assert modes.keys() >= {"request.json", "claim", "result"}
     assert set(modes.values()) == {0o600}
 
 
