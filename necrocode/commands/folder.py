@@ -270,14 +270,18 @@ class CommandFolder:
         reachable = claim is not None and claim.this_boot and claim.process.pid_namespace == here.pid_namespace
         return kill_command(command_id, self._scope, claim.started if claim is not None and reachable else None)
 
-    def remove(self) -> None:
-        """Remove the folder and all in it. It vanishes at once: a late keeper finds no place to put a claim."""
+    def remove(self, by: Callable[[str], bool] = lambda _: False) -> None:
+        """Remove the folder and all in it. It vanishes at once: a late keeper finds no place to put a claim.
+
+        ``by`` may take on the rest, of which it is told the name below ``commands_dir``.
+        """
         trash = self.path.with_name(f"{_TRASH}{uuid.uuid4().hex}")
         try:
             self.path.rename(trash)
         except FileNotFoundError:
             return
-        _remove_tree(trash)
+        if not by(trash.name):
+            _remove_tree(trash)
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:

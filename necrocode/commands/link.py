@@ -63,10 +63,20 @@ class SupervisorLink:
 
     def set_up_ahead(self, start: Mapping[str, Any]) -> None:
         """Have the sandbox for a command that is to be started like this set up now. Nothing, if that is not to be."""
-        line = b"ahead " + json.dumps(start).encode() + b"\n"
+        self._tell_it(b"ahead " + json.dumps(start).encode() + b"\n")
+
+    def remove(self, name: str) -> bool:
+        """Have the folder ``name``, in which are only files, removed while nobody waits for it; False if that is not to
+        be.
+        """
+        return self._tell_it(b"remove " + os.fsencode(name) + b"\n")
+
+    def _tell_it(self, line: bytes) -> bool:
+        """Tell the supervisor, if there is one, what it may as well not hear."""
         with self._lock, suppress(BrokenPipeError):
             if self._input >= 0 and self._owner == os.getpid() and len(line) <= _LINE_BYTES:
-                os.write(self._input, line)
+                return os.write(self._input, line) > 0
+        return False
 
     def pid(self, timeout_seconds: float = 10.0) -> int | None:
         """The supervisor's pid, None if none was started or it did not get ready in time."""

@@ -201,7 +201,10 @@ class SupervisedCommands:
         if claim is not None and claim.by == "recovery":
             return
         with self._explained():
-            if folder.ending() is not None or not folder.keeper_lives():
+            ending = folder.ending()
+            if ending is not None and not _FOLDERS[ending.sandbox]:
+                folder.remove(self._link.remove)
+            elif ending is not None or not folder.keeper_lives():
                 folder.remove()
 
     def whole_output(self, run_id: str, name: str) -> bytes | None:

@@ -2,14 +2,16 @@
 
 A line ``run NAME`` on its standard input names a folder of the commands' directory whose command is to run; a line
 ``done NAME`` on its standard output says that nothing more will happen there. After ``ahead START`` the sandbox of the
-next command is set up, as it will start if it starts like that. Each command has a keeper, which was forked before its
-line came: the next one gets ready while this one's command runs. At the end of the input (the runner closed it, or
-died) it lets running commands end, then exits. ``launch.py`` starts it.
+next command is set up, as it will start if it starts like that; ``remove NAME`` removes a folder in which are only
+files. Each command has a keeper, which was forked before its line came: the next one gets ready while this one's
+command runs. At the end of the input (the runner closed it, or died) it lets running commands end, then exits.
+``launch.py`` starts it.
 """
 
 from __future__ import annotations
 
 # pathlib would double the start-up of the supervisor
+# ruff: noqa: PTH106, PTH108, PTH208
 import json
 import os
 import select
@@ -78,6 +80,8 @@ class Supervisor:
                 for line in lines:
                     if line.startswith(b"run "):
                         self._hand_over(os.fsdecode(line[4:]))
+                    elif line.startswith(b"remove "):
+                        self._remove(os.fsdecode(line[7:]))
                     else:
                         self._tell(line)
             self._reap()
@@ -98,6 +102,14 @@ class Supervisor:
             os.write(tell, b"run " + os.fsencode(name) + b"\n")
         os.close(tell)
         self._fork_keeper()
+
+    def _remove(self, name: str) -> None:
+        """What cannot be removed is left to the clearing up at the end of the run."""
+        folder = f"{self._commands_dir}/{name}"
+        with suppress(OSError):
+            for inner in os.listdir(folder):
+                os.unlink(f"{folder}/{inner}")
+            os.rmdir(folder)
 
     def _tell(self, line: bytes) -> None:
         """Pass a line on to the keeper that waits, if there is one."""

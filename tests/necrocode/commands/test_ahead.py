@@ -114,6 +114,9 @@ def test_it_belongs_to_no_command_and_ends_with_the_runner(
     assert processes_of(one.command_id) == []
     assert runner.strays() == {}
     runner.forget(one.command_id)
+    wait_until(
+        lambda: [path.name for path in commands_dir.iterdir() if path.name[0] != "." or "trash" in path.name] == []
+    )
     runner.reap(one.run_id)
     assert runner.runs() == []
     assert process_start(ahead) is not None
