@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -30,6 +31,9 @@ _SPARE_HOME = "/tmp/home"
 #: Of all memory, what one of the folders that are gone with the command may take: one part in so many.
 _SHARE_OF_MEMORY = 8
 _PROBE_SECONDS = 10.0
+_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_SET_BY_SHELLS = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OLDPWD", "PPID", "PWD", "SHELLOPTS", "UID"})
+"""Those that bash, where that is /bin/sh, lets nobody set, and those that going to a folder sets."""
 _MOUNTS = ("--bind", "--ro-bind", "--ro-bind-try")
 
 
@@ -166,9 +170,15 @@ def script(argv: Sequence[str], environment: Mapping[str, str], folder: Path) ->
 
     A piece of it, of a keeper that was killed as it told it, is none that a shell would carry out.
     """
-    pairs = [f"{name}={value}" for name, value in environment.items()]
-    command = shlex.join(["/usr/bin/env", "-i", *pairs, *argv])
-    return f"{{\ncd -- {shlex.quote(str(folder))} || exit 126\nexec {command} </dev/null\n}}\n"
+    if all(_NAME.fullmatch(name) and name not in _SET_BY_SHELLS for name in environment):
+        pairs = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+        # the shell itself sets OLDPWD by going there
+        become = f"unset OLDPWD\nexport {pairs}\nexec"
+    else:
+        # a program more, which takes its time
+        pairs = shlex.join(f"{name}={value}" for name, value in environment.items())
+        become = f"exec /usr/bin/env -i {pairs}"
+    return f"{{\ncd -- {shlex.quote(str(folder))} || exit 126\n{become} {shlex.join(argv)} </dev/null\n}}\n"
 
 
 def _identity(path: str) -> list[int]:

@@ -84,11 +84,14 @@ def test_a_slot_that_was_made_anew_meanwhile_is_the_one_that_is_worked_in(
     assert (slot / "made").exists()
 
 
+@pytest.mark.parametrize(
+    "odd", [{}, {"ODD-NAME": "1"}, {"UID": "7", "OLDPWD": "/tmp"}], ids=["plain", "odd", "shells'"]
+)
 def test_environment_folder_and_arguments_arrive_as_they_are(
-    runner: SupervisedCommands, slot: Path, commands_dir: Path
+    runner: SupervisedCommands, slot: Path, commands_dir: Path, odd: dict[str, str]
 ) -> None:
     (slot / 'it\'s a "folder"; exit').mkdir()
-    env = {"ODD-NAME": "1", "QUOTES": "'\"$HOME`id`\\\n'", "LONG": "x" * 100_000, "LONGER": "y" * 120_000, "UID": "7"}
+    env = {"PLAIN": "1", "QUOTES": "'\"$HOME`id`\\\n'", "LONG": "x" * 100_000, "LONGER": "y" * 120_000} | odd
     show = f"import json, os; print(json.dumps([{{n: os.environ[n] for n in {list(env)}}}, os.getcwd()]))"
     (slot / "show.py").write_text(show)
     one = spec(
