@@ -140,7 +140,7 @@ class Walker:
             patterns_touched = patterns_touched or (".gitignore" in files and ".gitignore" not in present)
             dirty = self._drop(known, present, inner) or dirty
             new += [name for name in known.links if name in present and name not in new]
-        if self._judge_again(fd, known, prefix, above, patterns_touched, set(names)):
+        if self._judge_again(fd, known, prefix, above, patterns_touched, names):
             dirty = self._rejudge(known, prefix, tracked, changed, new, inner) or dirty
         self._settle(fd, known, prefix, tracked, depth, changed, new, inner, dirty)
 
@@ -161,12 +161,12 @@ class Walker:
         return gone
 
     def _judge_again(
-        self, fd: int, known: KnownDirectory, prefix: str, above: Rules, touched: bool, present: set[str]
+        self, fd: int, known: KnownDirectory, prefix: str, above: Rules, touched: bool, names: Sequence[str]
     ) -> bool:
         """Bring the directory's rules up to date; whether names must be judged again."""
         if known.rules is None or known.rules_above is not above or touched:
             content = b""
-            if ".gitignore" in present:
+            if ".gitignore" in names:
                 content = self._patterns(fd, prefix)
             if known.rules is None or known.rules_above is not above or content != known.own_patterns:
                 known.rules = Rules(above, prefix, content) if content else above
