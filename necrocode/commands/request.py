@@ -111,7 +111,9 @@ class Requests:
             if hosts:
                 environment |= variables(INNER_PORT, direct)
             start |= self._bubblewrap.start(spec)
-            return request | {"script": script(argv, environment, cwd), "git_guard": nested}
+            # by the name that it was asked for: that is mounted, too
+            place = Path(os.path.normpath(spec.slot_path)) / spec.cwd
+            return request | {"script": script(argv, environment, place), "git_guard": nested}
         home, temporary = folder.path / HOME, folder.path / TEMPORARY
         if report.kind == "none":
             environment = self._environment(spec, str(home), tempfile.gettempdir(), bash)

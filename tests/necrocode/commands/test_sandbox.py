@@ -207,7 +207,7 @@ def test_a_slot_under_the_home_works(commands_dir: Path, user_home: Path) -> Non
 def test_a_slot_behind_a_link_works(confined: SupervisedCommands, slot: Path) -> None:
     link = slot.parent / "linked"
     link.symlink_to(slot)
-    assert run(confined, link, f"touch made; cd {slot} && ls").output == "made\n"
+    assert run(confined, link, f"pwd; touch made; cd {slot} && ls").output == f"{link}\nmade\n"
 
 
 @needs_bubblewrap
