@@ -90,6 +90,8 @@ class Nursery:
             [sys.executable, str(MORTAL), "--nursery"],
             # libgit2 looks for the user's settings when it is imported: there are none
             env={**kept, "HOME": os.devnull},
+            # it outlives the test that needs it first, and is not to be found in that one's folder
+            cwd="/",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
