@@ -64,7 +64,8 @@ class Child:
         finally:
             for descriptor in (theirs.detach(), output_writer, status_writer, script, *passed):
                 os.close(descriptor)
-        self.started = (self.pid, process_start(self.pid))
+        # 0 where it is gone already: no process started then
+        self.started = (self.pid, process_start(self.pid) or 0)
 
     def become(self, start: dict[str, Any]) -> str:
         """Have it confine itself and execute what ``start`` says: why that could not be done, empty if it could."""

@@ -90,7 +90,7 @@ def confine(start: dict[str, Any], end: _socket.socket) -> None:
     drop_capabilities()
     network, scoped = start["network"], start["scoped"]
     landlock.restrict(start["landlock"], network=network, scoped=scoped)
-    proxied, cpus_fixed = bool(start.get("hosts")), "cpus" in start["limits"]
+    proxied, cpus_fixed = bool(start["hosts"]), "cpus" in start["limits"]
     gated, alone = _without_namespaces(network=network, proxied=proxied, cpus_fixed=cpus_fixed, scoped=scoped)
     _gated(gated, alone, end)
 

@@ -154,7 +154,7 @@ class CommandFolder:
             run_id=content["run_id"],
             command_id=content["command_id"],
             process=ProcessIdentity.from_json(content["process"]),
-            started=tuple(content["started"]) if content.get("started", [None])[-1] is not None else None,
+            started=tuple(content["started"]) if "started" in content else None,
         )
 
     def owner(self) -> tuple[str, str] | None:

@@ -93,7 +93,7 @@ class Keeper:
     def run(self) -> None:
         """Start the command, wait for its end, leave nothing behind, write the result."""
         began = time.monotonic()
-        status = "not_started"
+        sandbox, status = self._request["start"]["sandbox"], "not_started"
         try:
             self._guard.keep()
             problem = self._start()
@@ -107,7 +107,7 @@ class Keeper:
             self._drain_rest()
             if self._disk.spent:
                 self._code, problem = 128 + signal.SIGKILL, self._disk.words
-            elif status == "exited" and self._is_bubblewrap and not self._really_ran():
+            elif status == "exited" and sandbox == "bubblewrap" and not self._really_ran():
                 # a signal: somebody killed bubblewrap itself, perhaps long after the command began
                 status = "interrupted" if self._by_signal else "not_started"
                 problem = "bubblewrap was killed" if self._by_signal else "bubblewrap could not set the sandbox up"
@@ -122,15 +122,11 @@ class Keeper:
             "tail_bytes": tail_bytes,
             "omitted_bytes": self._capture.omitted,
             "problem": problem and problem[:PROBLEM_CHARACTERS],
-            "sandbox": self._request["start"]["sandbox"],
+            "sandbox": sandbox,
         }
         os.pwrite(self._output.descriptor, json.dumps(result).ljust(ENDING_BYTES).encode(), 0)
         # readers see it whole or not at all; not synced: a result of an earlier boot is never believed
         os.rename(f"{self._folder}/output", f"{self._folder}/result")
-
-    @property
-    def _is_bubblewrap(self) -> bool:
-        return bool(self._request["start"]["sandbox"] == "bubblewrap")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._asked is None:
