@@ -222,7 +222,8 @@ def test_a_journal_locked_by_another_process_is_waited_for_and_then_said(open_jo
     assert workshop.run.status == "live", "reading goes on"
     release = threading.Timer(0.1, lambda: other.execute("ROLLBACK"))
     release.start()
-    assert workshop.drive(lambda _: None).state == "done", "it is waited for"
+    patient = open_journal(lock_timeout=timedelta(seconds=20))
+    assert Workshop(patient, run_id=workshop.run_id).drive(lambda _: None).state == "done", "it is waited for"
     release.join()
     other.close()
 

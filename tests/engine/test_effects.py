@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +23,7 @@ from necrocode.engine.errors import (
     Transient,
 )
 from necrocode.engine.retry import RetryPolicy
+from necrocode.engine.stop import StopToken
 from necrocode.engine.testing import Death
 from tests.engine.workshop import Calls, Workshop
 
@@ -283,43 +286,38 @@ def test_a_wait_that_is_asked_for_and_too_long_ends_the_attempts(workshop: Works
 
 
 def test_of_an_interrupted_wait_only_what_remains_is_waited(workshop: Workshop) -> None:
-    do = Calls([Transient("slow down", retry_after=timedelta(seconds=2)), lambda _: time.monotonic()])
-    driver = workshop.driver(work(do, "repeat", retry=QUICK))
+    asked = timedelta(seconds=60)
+    do = Calls([Transient("slow down", retry_after=asked)])
     begun = time.monotonic()
-    stopper = _later(0.3, driver.interrupt)
-    assert driver.drive(workshop.run_id).status == "interrupted"
-    stopper.join()
-    assert time.monotonic() - begun < 1.5, "the wait was cut short"
+    interrupted_in_its_wait(workshop, work(do, "repeat", retry=QUICK))
+    assert time.monotonic() - begun < asked.total_seconds(), "the wait was cut short"
     assert workshop.told("attempt") == ["attempt post"], "and is no attempt of its own"
-    time.sleep(max(0.0, begun + 1.5 - time.monotonic()))
-    second = time.monotonic()
-    again = workshop.drive(work(do, "repeat", retry=QUICK)).data["result"]
-    assert again - begun >= 2, "the whole wait was waited"
-    assert again - second < 1.5, "but the part before the death only once"
+    time.sleep(0.2)
+    with waits_that_take_no_time() as waited:
+        workshop.drive(work(do, "repeat", retry=QUICK))
+    passed = timedelta(seconds=time.monotonic() - begun)
+    assert asked - passed <= waited[0] <= asked - timedelta(seconds=0.2), "what remained of it, and no more"
     assert (do.attempts[-1].number, do.attempts[-1].lost) == (2, 0), "nothing was lost while it waited"
 
 
 def test_a_wait_that_is_over_by_the_time_of_resuming_is_not_waited_again(workshop: Workshop) -> None:
-    do = Calls([Transient("slow down", retry_after=timedelta(seconds=1))])
-    driver = workshop.driver(work(do, "repeat", retry=QUICK))
-    stopper = _later(0.05, driver.interrupt)
-    driver.drive(workshop.run_id)
-    stopper.join()
-    time.sleep(1)
-    begun = time.monotonic()
-    assert workshop.drive(work(do, "repeat", retry=QUICK)).state == "done"
-    assert time.monotonic() - begun < 0.8
+    asked = timedelta(seconds=2)
+    do = Calls([Transient("slow down", retry_after=asked)])
+    interrupted_in_its_wait(workshop, work(do, "repeat", retry=QUICK))
+    time.sleep(asked.total_seconds())
+    with waits_that_take_no_time() as waited:
+        assert workshop.drive(work(do, "repeat", retry=QUICK)).state == "done"
+    assert waited == []
 
 
 def test_a_clock_that_was_set_back_makes_no_wait_longer_than_any_can_be(workshop: Workshop) -> None:
     ages = timedelta(days=1)
     do = Calls([Transient("slow down", retry_after=ages)])
-    driver = workshop.driver(work(do, "repeat", retry=RetryPolicy(attempts=2, max_retry_after=2 * ages)))
-    stopper = _later(0.05, driver.interrupt)
-    driver.drive(workshop.run_id)
-    stopper.join()
-    short = RetryPolicy(attempts=2, max_wait=timedelta(0), max_retry_after=timedelta(milliseconds=100))
-    assert workshop.drive(work(do, "repeat", retry=short)).state == "done"
+    interrupted_in_its_wait(workshop, work(do, "repeat", retry=RetryPolicy(attempts=2, max_retry_after=2 * ages)))
+    short = RetryPolicy(attempts=2, max_wait=timedelta(0), max_retry_after=timedelta(minutes=1))
+    with waits_that_take_no_time() as waited:
+        assert workshop.drive(work(do, "repeat", retry=short)).state == "done"
+    assert waited == [short.longest]
 
 
 # --- keys ---
@@ -354,12 +352,31 @@ def test_an_effect_sees_the_stop_that_it_should_look_at(workshop: Workshop) -> N
         raise AssertionError("it was not stopped")
 
     driver = workshop.driver(lambda ctx: ctx.effect("post", wait))
-    stopper = _later(0.1, driver.interrupt)
+    stopper = threading.Timer(0.1, driver.interrupt)
+    stopper.start()
     assert driver.drive(workshop.run_id).status == "interrupted"
     stopper.join()
 
 
-def _later(seconds: float, call: Any) -> Any:
-    timer = threading.Timer(seconds, call)
-    timer.start()
-    return timer
+def interrupted_in_its_wait(workshop: Workshop, handler: Any) -> None:
+    """Drive it until an attempt has failed, and interrupt the wait for the next."""
+
+    def interrupt() -> None:
+        while not workshop.told("attempt"):
+            time.sleep(0.01)
+        driver.interrupt()
+
+    driver = workshop.driver(handler)
+    stopper = threading.Thread(target=interrupt, daemon=True)
+    stopper.start()
+    assert driver.drive(workshop.run_id).status == "interrupted"
+    stopper.join()
+
+
+@contextmanager
+def waits_that_take_no_time() -> Iterator[list[timedelta]]:
+    """Gives how long each wait would have been."""
+    waited: list[timedelta] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StopToken, "wait", lambda _, duration: waited.append(duration))
+        yield waited

@@ -262,15 +262,21 @@ def test_a_holder_that_cannot_be_seen_from_here_is_followed_when_its_heartbeat_s
 def test_a_holder_that_cannot_be_seen_from_here_and_beats_is_left_alone(workshop: Workshop, where: str) -> None:
     held_by(workshop, UNREACHABLE[where])
 
-    def beat() -> None:
-        with workshop.journal.database.write() as connection:
-            connection.exec_driver_sql("UPDATE leases SET beat = beat + 1")
+    over = threading.Event()
 
-    timer = threading.Timer(0.3, beat)
-    timer.start()
-    with pytest.raises(LeaseHeld, match="which is alive"):
-        workshop.drive(lambda _: None, take_over=True, ttl=timedelta(seconds=20))
-    timer.join()
+    def beat() -> None:
+        while not over.wait(0.3):
+            with workshop.journal.database.write() as connection:
+                connection.exec_driver_sql("UPDATE leases SET beat = beat + 1")
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    try:
+        with pytest.raises(LeaseHeld, match="which is alive"):
+            workshop.drive(lambda _: None, take_over=True, ttl=timedelta(seconds=20))
+    finally:
+        over.set()
+        heart.join()
 
 
 @pytest.mark.parametrize(

