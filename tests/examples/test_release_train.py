@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -21,27 +20,43 @@ from tests.examples.release_train import TRAIN, Yard, run
 WAGONS = ["api", "web", "search", "mail"]
 
 
-def start(tmp_path: Path, *wagons: str) -> subprocess.Popen[str]:
+#: Calls the train and dies, by SIGKILL, with the line that it was told to die with.
+MORTAL = """
+import builtins, os, signal, sys
+from tests.examples import release_train
+
+left, said = int(sys.argv[1]), print
+
+def say(*words, **how):
+    global left
+    said(*words, **how)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+builtins.print = say
+sys.exit(release_train.main(sys.argv[2:]))
+"""
+
+
+def start(tmp_path: Path, *python: str) -> subprocess.Popen[str]:
     (tmp_path / "yard").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tests.examples.release_train", f"{tmp_path}/journal.db", f"{tmp_path}/yard"]
+    command = [sys.executable, *python, f"{tmp_path}/journal.db", f"{tmp_path}/yard", *WAGONS]
     root = Path(__file__).parents[2]
-    return subprocess.Popen([*command, *wagons], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def lines_until_killed(process: subprocess.Popen[str], after: int) -> list[str]:
-    """What it said until it had said ``after`` lines; then it is dead."""
-    assert process.stdout is not None
-    said = [line.strip() for line, _ in zip(process.stdout, range(after), strict=False)]
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    return said
+def killed(tmp_path: Path, after: int) -> None:
+    """Start it, and have it die when it has said so many lines."""
+    process = start(tmp_path, "-c", MORTAL, str(after))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (-signal.SIGKILL, "")
+    assert len(out.splitlines()) == after
 
 
 @pytest.mark.parametrize("after", [1, 4, 10, 13, 15, 17, 22])
 def test_a_train_that_was_killed_anywhere_departs_with_each_wagon_shunted_once(tmp_path: Path, after: int) -> None:
-    said = lines_until_killed(start(tmp_path, *WAGONS), after)
-    assert len(said) == after
+    killed(tmp_path, after)
     assert departs(tmp_path).startswith("lease claimed")
     arrived(tmp_path, deaths=1)
 
@@ -49,7 +64,7 @@ def test_a_train_that_was_killed_anywhere_departs_with_each_wagon_shunted_once(t
 def test_a_train_that_is_killed_again_and_again_departs(tmp_path: Path) -> None:
     chance, deaths = random.Random(3), 0
     for _ in range(4):
-        lines_until_killed(start(tmp_path, *WAGONS), chance.randint(2, 6))
+        killed(tmp_path, chance.randint(2, 6))
         deaths += 1
     departs(tmp_path)
     arrived(tmp_path, deaths)
@@ -57,7 +72,7 @@ def test_a_train_that_is_killed_again_and_again_departs(tmp_path: Path) -> None:
 
 def departs(tmp_path: Path) -> str:
     """Left alone, it departs; what it said."""
-    process = start(tmp_path, *WAGONS)
+    process = start(tmp_path, "-m", "tests.examples.release_train")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     return out
