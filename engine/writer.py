@@ -60,28 +60,37 @@ class Writer:
         Raises what the operation raised (then nothing of it was written), or :class:`JournalUnavailable`.
         """
         step = _Step(operation)
-        with self._mutex:
-            self._queue.append(step)
-        while not step.done:
-            if self._leader.acquire(blocking=False):
-                batch: list[_Step[Any]] = []
-                try:
-                    with self._mutex:
-                        batch, self._queue = self._queue, []
-                    if not step.done and step not in batch:
-                        # Whoever took it was interrupted before it could say what became of it.
-                        self._fail([step], KeyboardInterrupt())
-                    self._lead(batch)
-                finally:
-                    self._leader.release()
-                    # Whoever waits was in the queue before he found the leader's lock taken.
-                    if len(batch) > 1 or self._queue:
-                        self._wake(batch)
-            else:
-                self._wait(step)
+        if not self._queue and self._leader.acquire(blocking=False):
+            # Nobody commits and nobody waits: there is no queue to stand in.
+            self._take_turn(step, queued=False)
+        else:
+            with self._mutex:
+                self._queue.append(step)
+            while not step.done:
+                if self._leader.acquire(blocking=False):
+                    self._take_turn(step, queued=True)
+                else:
+                    self._wait(step)
         if step.error is not None:
             raise step.error
         return step.value  # type: ignore[return-value]
+
+    def _take_turn(self, step: _Step[Any], *, queued: bool) -> None:
+        """Lead once, and let go of the lead."""
+        batch = [step]
+        try:
+            if queued:
+                with self._mutex:
+                    batch, self._queue = self._queue, []
+                if not step.done and step not in batch:
+                    # Whoever took it was interrupted before it could say what became of it.
+                    self._fail([step], KeyboardInterrupt())
+            self._lead(batch)
+        finally:
+            self._leader.release()
+            # Whoever waits was in the queue before he found the leader's lock taken.
+            if queued or self._queue:
+                self._wake(batch)
 
     def _wait(self, step: _Step[Any]) -> None:
         """Until it is done, or nobody leads any more."""
@@ -133,18 +142,13 @@ class Writer:
             connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
         alone = len(steps) == 1
-        kept: list[_Step[Any]] = []
         for step in steps:
             self._run(step, alone=alone)
             if not connection.in_transaction:
                 # A full disk or an I/O error ends the whole transaction: the others are written without it.
                 return
-            if not step.done:
-                kept.append(step)
-        if not kept:
-            connection.execute("ROLLBACK")
-            return
-        connection.execute("COMMIT")
+        kept = [step for step in steps if not step.done]
+        connection.execute("COMMIT" if kept else "ROLLBACK")
         for step in kept:
             step.done = True
 
