@@ -1,18 +1,37 @@
 """The ``openai`` package, without the types that a chat has no use for.
 
-More than half of what its import takes is spent on the types of interfaces that are never called here. They are in
-packages whose ``__init__`` gathers all of a kind; those are put off until somebody asks for a name of theirs.
+Two thirds of what its import takes are spent on interfaces that are never called here. They are in packages whose
+``__init__`` gathers all of a kind; those are put off until somebody asks for a name of theirs.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 #: Packages that do nothing but gather what is in their modules. A chat needs a few of the modules only.
-GATHERING = ("openai.types", "openai.types.responses")
+GATHERING = (
+    "openai",
+    "openai.lib",
+    "openai.types",
+    "openai.types.chat",
+    "openai.types.responses",
+    "openai.types.shared",
+    "openai.types.shared_params",
+)
+#: In which of its modules the names stand that a chat uses: they are had without the rest.
+_USED = {
+    "openai": {
+        "OpenAI": "_client",
+        "Stream": "_streaming",
+        "APIError": "_exceptions",
+        "APIStatusError": "_exceptions",
+        "APIConnectionError": "_exceptions",
+    }
+}
 
 _lock = threading.Lock()
 
@@ -24,12 +43,9 @@ def import_openai() -> None:
         if "openai" not in sys.modules:
             for name in GATHERING:
                 _put_off(name)
-        import openai  # noqa: F401
+        import openai
 
-        for name in GATHERING:
-            above, _, last = name.rpartition(".")
-            if name in sys.modules:
-                vars(sys.modules[above]).setdefault(last, sys.modules[name])
+        _ = openai.OpenAI
 
 
 def _put_off(name: str) -> None:
@@ -44,12 +60,18 @@ def _put_off(name: str) -> None:
     if spec is None or spec.loader is None or not folder.joinpath("__init__.py").is_file():
         # another release of it has nothing there: it is imported as it is
         return
-    loader, module = spec.loader, module_from_spec(spec)
+    loader, module, used = spec.loader, module_from_spec(spec), _USED.get(name, {})
     # of this thread, since the package asks for names of its own while it is being run
     running, begun = threading.RLock(), False
 
     def missing(attribute: str) -> object:
         nonlocal begun
+        if attribute.startswith("_") and folder.joinpath(f"{attribute}.py").is_file():
+            return import_module(f"{name}.{attribute}")
+        if attribute in used and not begun:
+            found = vars(import_module(f"{name}.{used[attribute]}"))
+            if attribute in found:
+                return found[attribute]
         with running:
             if not begun:
                 begun = True
@@ -65,3 +87,6 @@ def _put_off(name: str) -> None:
 
     module.__getattr__ = missing  # type: ignore[method-assign]
     sys.modules[name] = module
+    above, _, last = name.rpartition(".")
+    if above in sys.modules:
+        setattr(sys.modules[above], last, module)
