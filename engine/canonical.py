@@ -18,7 +18,6 @@ _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 _parts = c_make_encoder and c_make_encoder(
     None, _encoder.default, encode_basestring, None, ":", ",", True, False, False
 )
-_decoder = json.JSONDecoder()
 #: Of nothing yet. A copy of it is had for less than a new one, for which OpenSSL looks the algorithm up by its name.
 _sha256 = hashlib.sha256()
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -34,10 +33,16 @@ def canonical(value: Json) -> str:
     return "".join(_parts(value, 0))
 
 
-def parsed(text: str) -> Any:
-    """What :func:`canonical` was given. Raises ``ValueError`` for a text that does not begin with JSON."""
-    # Without what `json.loads` does first and last: nothing stands around it.
-    return _decoder.raw_decode(text)[0]
+def copied(value: Any) -> Any:
+    """Of what :func:`clean` gave, the value that is read back from its :func:`canonical` text: a copy, keys sorted."""
+    kind = type(value)
+    if kind is dict:
+        members = {}
+        for key in sorted(value):
+            member = value[key]
+            members[key] = copied(member) if type(member) in (dict, list) else member
+        return members
+    return [copied(item) for item in value] if kind is list else value
 
 
 def sha256(text: str) -> str:

@@ -104,7 +104,6 @@ class Claim:
         self.clock = clock
         self._observer = observer
         self._released = False
-        self._stored: tuple[Mapping[str, Json], str] | None = None
 
     @property
     def epoch(self) -> int:
@@ -115,12 +114,6 @@ class Claim:
     def is_over(self) -> bool:
         """Whether this claim has let go of the lease."""
         return self._released
-
-    def data_text(self) -> str:
-        """The run's data as they are stored."""
-        if self._stored is None or self._stored[0] is not self.run.data:
-            self._stored = (self.run.data, canonical(self.run.data))
-        return self._stored[1]
 
     def draft(self, addition: Addition) -> Draft:
         """The entry that ``addition`` will be, cleaned and masked; ready for :meth:`append`."""
@@ -172,8 +165,6 @@ class Claim:
 
         self.journal.writer.submit(operation)
         self.run = run
-        if data is not None:
-            self._stored = (run.data, data)
         self._released = self._released or release
         if self._observer is not None:
             for entry, made in rows:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from necrocode.engine.attempts import Attempts, Effort, described
-from necrocode.engine.canonical import clean, parsed
+from necrocode.engine.canonical import clean, copied
 from necrocode.engine.claim import Addition, Claim, OutboxItem
 from necrocode.engine.effects import Do, Json, OpenEffect, Policy, Recorded, Repeat
 from necrocode.engine.entry import Draft, moment
@@ -91,7 +91,7 @@ class Context:
         recorded = self._claim.run.data
         if self._data is None or self._data[0] is not recorded:
             # As it would be read back, the order of its keys included.
-            self._data = (recorded, parsed(self._claim.data_text()))
+            self._data = (recorded, copied(recorded))
         return {**self._data[1], **self._amended} if self._amended else self._data[1]
 
     def amend(self, patch: Mapping[str, Json]) -> None:
