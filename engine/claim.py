@@ -27,7 +27,8 @@ from necrocode.engine.errors import (
     Superseded,
 )
 from necrocode.engine.identity import ProcessIdentity
-from necrocode.engine.journal import INSERT_ENTRY, RUN_COLUMNS, Journal, append_link, holder_of, insert_blobs, record
+from necrocode.engine.journal import INSERT_ENTRY, RUN_COLUMNS, Journal, append_link, insert_blobs, record
+from necrocode.engine.leases import holder_of
 from necrocode.engine.runs import RunRecord, follow
 from necrocode.engine.schema import JOURNAL
 from necrocode.engine.stop import StopToken

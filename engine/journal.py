@@ -17,9 +17,10 @@ from necrocode.engine.clock import EpochClock
 from necrocode.engine.database import Database, Durability, explained
 from necrocode.engine.effects import Json
 from necrocode.engine.entry import COLUMNS, Blob, Entry, draft, entry_hash, inflate, moment, unpack
-from necrocode.engine.errors import JournalDamaged, JournalUnavailable, RunNotFound, SubjectBusy
+from necrocode.engine.errors import JournalDamaged, RunNotFound, SubjectBusy
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.ids import new_run_id
+from necrocode.engine.leases import Sign, holder_of, refuse_while_driven, silent_holders
 from necrocode.engine.lifecycle import Lifecycle
 from necrocode.engine.runs import RunRecord, Status, begin
 from necrocode.engine.schema import JOURNAL
@@ -38,8 +39,10 @@ class Journal:
 
     ``mask`` is applied to every text before it is stored, and so before anything uses it: a replay sees what the first
     run saw. ``connections`` is the class of the SQLite connections, and ``identity`` whom its claims name as their
-    holder instead of this process: the seams where tests plug in. Raises what
-    :class:`~necrocode.engine.database.Database` raises.
+    holder instead of this process: the seams where tests plug in. With ``take_over``, a file that needs a migration
+    is migrated although somebody holds a run who cannot be seen from here, if he gives no sign of life for so long.
+
+    Raises what :class:`~necrocode.engine.database.Database` raises.
     """
 
     def __init__(
@@ -51,15 +54,17 @@ class Journal:
         mask: Callable[[str], str] = lambda text: text,
         connections: type[sqlite3.Connection] = sqlite3.Connection,
         identity: ProcessIdentity | None = None,
+        take_over: timedelta | None = None,
     ) -> None:
         self.mask = mask
         self._identity = identity
+        silent = frozenset[Sign]() if take_over is None else silent_holders(path, take_over)
         self.database = Database(
             path,
             JOURNAL,
             durability=durability,
             lock_timeout=lock_timeout,
-            may_migrate=refuse_while_driven,
+            may_migrate=partial(refuse_while_driven, silent=silent),
             connections=connections,
         )
         self.path = self.database.path
@@ -272,14 +277,6 @@ def read_blob(connection: Connection, run_id: str, digest: str) -> bytes:
     return inflate(digest, *row)
 
 
-def holder_of(text: str) -> ProcessIdentity:
-    """Whom a lease names. Raises :class:`JournalDamaged` if it names nobody."""
-    try:
-        return ProcessIdentity.from_json(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
-        raise JournalDamaged(f"a lease names no process: {text[:200]!r}") from error
-
-
 def record(row: Sequence[Any]) -> RunRecord:
     """The run that a row of ``runs`` tells of, its columns in their order.
 
@@ -360,13 +357,3 @@ def link_hash(n: int, run_id: str, event: str, seq: int, head_hash: str, prev_ha
 
 def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
     connection.execute(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(run))
-
-
-def refuse_while_driven(connection: Connection) -> None:
-    """Raise :class:`JournalUnavailable` while a run is driven: its driver knows the old schema only."""
-    for (holder,) in connection.exec_driver_sql("SELECT holder FROM leases WHERE held = 1").fetchall():
-        identity = holder_of(holder)
-        if identity.is_alive() is not False:
-            raise JournalUnavailable(
-                f"the journal needs a migration, but {identity} is driving a run: let it end, then try again"
-            )

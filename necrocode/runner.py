@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from necrocode.config import frozen_view, thawed
 from necrocode.credentials import load_credentials
-from necrocode.engine.claim import Observer
+from necrocode.engine.claim import LEASE_TTL, Observer
 from necrocode.engine.database import Database
 from necrocode.engine.driver import Driver
 from necrocode.engine.errors import EnvironmentFault, LeaseHeld, SubjectBusy
@@ -52,11 +52,16 @@ class Orphan:
 class Runner:
     """One home, opened. Safe to drive several runs at once from threads; :meth:`close` it in the end.
 
+    With ``take_over``, files of an older release are migrated although a process that cannot be seen from here holds a
+    run, if it gives no sign of life for :data:`~necrocode.engine.claim.LEASE_TTL`.
+
     Raises :class:`~necrocode.engine.errors.EnvironmentFault` if the home or the journal cannot be used, and
     :class:`~necrocode.errors.InvalidInput` if a credential cannot.
     """
 
-    def __init__(self, loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, environ: Mapping[str, str] | None = None, *, take_over: bool = False
+    ) -> None:
         self.loaded = loaded
         self._environ = os.environ if environ is None else environ
         self.credentials, warnings = load_credentials(loaded.config, self._environ)
@@ -68,6 +73,7 @@ class Runner:
             durability=loaded.config.durability,
             lock_timeout=self._lock_timeout,
             mask=self.credentials.mask,
+            take_over=LEASE_TTL if take_over else None,
         )
         self._drivers: set[Driver] = set()
         self._lock = threading.Lock()

@@ -16,11 +16,20 @@ def command() -> None:
 
 
 @command.command("upgrade")
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Even if a process that cannot be seen from here (a removed container, another machine) holds a run, if it "
+    "gives no sign of life for the time of its lease.",
+)
 @json_option
 @common
-def upgrade(as_json: bool, config_file: Path | None, home: Path | None) -> None:
-    """Migrate every database file to what this release writes (opening one does the same)."""
-    _report(as_json, config_file, home)
+def upgrade(take_over: bool, as_json: bool, config_file: Path | None, home: Path | None) -> None:
+    """Migrate every database file to what this release writes (opening one does the same).
+
+    Refused while a run is driven. A run that a --take-over passed over is taken up by resume --take-over.
+    """
+    _report(as_json, config_file, home, take_over=take_over)
 
 
 @command.command("check")
@@ -32,8 +41,8 @@ def check(as_json: bool, config_file: Path | None, home: Path | None) -> None:
         leave(exits.DAMAGED)
 
 
-def _report(as_json: bool, config_file: Path | None, home: Path | None) -> bool:
-    with opened(config_file, home) as runner:
+def _report(as_json: bool, config_file: Path | None, home: Path | None, *, take_over: bool = False) -> bool:
+    with opened(config_file, home, take_over=take_over) as runner:
         found = []
         for database in (runner.journal.database, runner.services):
             with database.read() as connection:

@@ -48,14 +48,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 @contextmanager
-def opened(config_file: Path | None, home: Path | None, **flags: Any) -> Iterator[Runner]:
-    """A runner over the configured home, its log going to stderr. Warnings are printed first."""
+def opened(config_file: Path | None, home: Path | None, *, take_over: bool = False, **flags: Any) -> Iterator[Runner]:
+    """A runner over the configured home, its log going to stderr. Warnings are printed first.
+
+    ``take_over`` as of :class:`~necrocode.runner.Runner`.
+    """
     from necrocode.config_sources import load_config
     from necrocode.logs import configure_logging
     from necrocode.runner import Runner
 
     loaded = load_config({"home": home, **flags}, config_file)
-    with Runner(loaded) as runner:
+    with Runner(loaded, take_over=take_over) as runner:
         # People have the progress lines; what they did not ask for would only stand between those.
         quiet = "log_level" not in loaded.sources and not loaded.config.structured_logging
         configure_logging(

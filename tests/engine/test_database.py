@@ -20,7 +20,8 @@ from necrocode.engine.claim import claim
 from necrocode.engine.database import Component, Database, file_lock
 from necrocode.engine.effects import Attempt
 from necrocode.engine.errors import JournalDamaged, JournalTooNew, JournalUnavailable
-from necrocode.engine.journal import PAGE, Journal, refuse_while_driven
+from necrocode.engine.journal import PAGE, Journal
+from necrocode.engine.leases import refuse_while_driven
 from necrocode.engine.schema import JOURNAL
 from tests.engine.workshop import OpenJournal, Workshop, always
 
