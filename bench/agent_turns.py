@@ -3,7 +3,8 @@
 A real run of the real command on a real repository, of 1,000 and of 10,000 files. The model's server answers at once;
 each turn is one call of one tool. What a turn costs is read from the journal: from one answer to the next request, less
 what the command takes by itself. Beside it, in the same run, a bare loop: the same conversation with the same server,
-its calls carried out in a clone with nothing around them (no journal, no sandbox, no snapshot).
+its calls carried out in a clone with nothing around them (no journal, no sandbox, no snapshot). Beside the first
+request stands what Python takes to start and to import the packages that a run uses, and nothing else.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from necrocode.scripted.script import Answer, Fault
 from necrocode.scripted.server import ScriptedServer
 
 TOOLS = ("bash", "edit_file", "read_file")
+#: What no run does without.
+PACKAGES = "openai, pydantic, pygit2, sqlalchemy, tenacity, transitions, yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Measured:
     #: From the start of ``run`` until the model's server has the first request, on a fresh slot and on a warm one.
     first_request_cold: float
     first_request_warm: float
+    #: The median of a fresh Python that imports :data:`PACKAGES`.
+    imports: float
     #: By tool: bytes of the rows that a turn adds to the journal, every column and blob counted.
     bytes_per_tool: Mapping[str, float]
     #: By tool: the medians of the bare loop, its command included.
@@ -75,7 +80,7 @@ def main() -> int:
     parser.add_argument("--sandbox", default="auto", choices=["auto", "off"], help="how commands are confined")
     options = parser.parse_args()
     table = Table(title=f"per turn beyond model and command, {options.turns} turns (medians, ms)")
-    columns = ("files", "sandbox", *TOOLS, "any", "first request cold", "warm", "its bytes")
+    columns = ("files", "sandbox", *TOOLS, "any", "first request cold", "warm", "imports alone", "its bytes")
     for column in columns:
         table.add_column(column, justify="right")
     for files in options.files:
@@ -87,6 +92,7 @@ def main() -> int:
             f"{found.any_turn:.1f}",
             f"{found.first_request_cold:.0f}",
             f"{found.first_request_warm:.0f}",
+            f"{found.imports:.0f}",
             f"{found.first_request_bytes:,}",
         )
         table.add_row("", "bare loop", *(f"{found.bare_per_tool[tool]:.1f}" for tool in TOOLS))
@@ -107,6 +113,7 @@ def measure(files: int, turns: int, sandbox: str) -> Measured:
             cold, warm = ((server.asked_at[n * (turns + 1)] - at) * 1000 for n, at in enumerate(began))
             first = server.requests[0].body
             bare = bare_loop(root, server, turns)
+        imports = statistics.median(importing() for _ in range(5))
         with Journal(root / "home" / "journal.db") as journal:
             entries = list(journal.entries(journal.runs()[-1].run_id))
             times = _times(entries, bare["bash"])
@@ -116,7 +123,14 @@ def measure(files: int, turns: int, sandbox: str) -> Measured:
             sizes = _bytes_per_tool(journal, entries)
         assert asked == 2 * (turns + 1), asked
         sent = len(json.dumps([first["messages"], first["tools"]]).encode()) - len("many turns" + "turn and turn")
-        return Measured(files, confined, per_tool, any_turn, cold, warm, sizes, bare, sent)
+        return Measured(files, confined, per_tool, any_turn, cold, warm, imports, sizes, bare, sent)
+
+
+def importing() -> float:
+    """Milliseconds that a fresh Python takes to import :data:`PACKAGES` as anybody would."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {PACKAGES}"], check=True)
+    return (time.perf_counter() - began) * 1000
 
 
 def bare_loop(root: Path, server: ScriptedServer, turns: int) -> dict[str, float]:
