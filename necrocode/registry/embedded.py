@@ -16,11 +16,10 @@ from necrocode.engine.canonical import canonical
 from necrocode.engine.database import Database
 from necrocode.engine.errors import EnvironmentFault
 from necrocode.errors import KeyReused, NotFound
-from necrocode.registry.embedded_sets import check_version
 from necrocode.registry.listing import event_of, task_of
 from necrocode.registry.progress import dependents, settle, unfinished
 from necrocode.registry.records import OURS, TaskEvent, TaskRecord
-from necrocode.registry.tasksets import check_transition
+from necrocode.registry.tasksets import check_transition, check_version
 from necrocode.states.ports import Artifact
 
 

@@ -14,23 +14,11 @@ from necrocode.embedded.instants import from_microseconds, to_microseconds
 from necrocode.embedded.schema import task_dependencies, task_set_keys, task_set_versions, task_sets, tasks
 from necrocode.engine.canonical import canonical
 from necrocode.engine.database import Database
-from necrocode.engine.errors import EnvironmentFault
 from necrocode.errors import KeyReused, NotFound
 from necrocode.registry.definitions import TaskDefinition, check_set
 from necrocode.registry.progress import settle
 from necrocode.registry.records import TaskSetVersion
-
-
-class VersionConflict(EnvironmentFault):
-    """Somebody else has changed it meanwhile."""
-
-    stop_reason = "version_conflict"
-
-
-def check_version(what: str, expected: int | None, found: int) -> None:
-    """Raises :class:`VersionConflict` unless ``expected`` is ``found``, or nothing was expected."""
-    if expected is not None and expected != found:
-        raise VersionConflict(f"{what} is at version {found}, not {expected}: read it again, then change it")
+from necrocode.registry.tasksets import check_version
 
 
 class EmbeddedTaskSets:

@@ -32,6 +32,12 @@ class IllegalTransition(EnvironmentFault):
     stop_reason = "illegal_transition"
 
 
+class VersionConflict(EnvironmentFault):
+    """Somebody else has changed it meanwhile."""
+
+    stop_reason = "version_conflict"
+
+
 @dataclass(frozen=True, slots=True)
 class SetTask:
     """One task of a task set."""
@@ -120,6 +126,12 @@ def find_cycle(tasks: Iterable[Dependent]) -> tuple[str, ...]:
                 on_path[wanted] = len(path)
                 path.append((wanted, iter(needs[wanted])))
     return ()
+
+
+def check_version(what: str, expected: int | None, found: int) -> None:
+    """Raises :class:`VersionConflict` unless ``expected`` is ``found``, or nothing was expected."""
+    if expected is not None and expected != found:
+        raise VersionConflict(f"{what} is at version {found}, not {expected}: read it again, then change it")
 
 
 def check_transition(task_id: str, old: str, new: str, unfinished: Sequence[str]) -> None:
