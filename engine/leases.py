@@ -63,7 +63,9 @@ def silent_holders(path: Path, watched: timedelta) -> frozenset[Sign]:
     if not path.exists():
         return frozenset()
     with explained(path), closing(sqlite3.connect(path)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'leases'").fetchone():
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if not {("leases",), ("alembic_version",)} <= set(tables):
+            # None of ours, or nothing in it yet: who opens it says so.
             return frozenset()
         if connection.execute("SELECT version_num FROM alembic_version").fetchone() == (JOURNAL.head,):
             return frozenset()

@@ -20,7 +20,7 @@ from alembic import command
 from necrocode.cli import cli
 from necrocode.engine.canonical import canonical
 from necrocode.engine.database import alembic_config
-from necrocode.engine.errors import JournalUnavailable
+from necrocode.engine.errors import JournalDamaged, JournalUnavailable
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.journal import Journal
 from necrocode.engine.schema import JOURNAL
@@ -97,6 +97,16 @@ def test_nor_is_one_that_is_seen_to_live(tmp_path: Path) -> None:
     ):
         Journal(path, take_over=timedelta(days=1))
     assert revision(path) == "j0001"
+
+
+@pytest.mark.parametrize("table", ["leases", "other"])
+def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"CREATE TABLE {table} (a)")
+        raw.commit()
+    with pytest.raises(JournalDamaged, match="not ours"):
+        Journal(path, take_over=timedelta(days=1))
 
 
 def test_nobody_is_watched_where_no_migration_is_due(tmp_path: Path) -> None:
