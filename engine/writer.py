@@ -13,12 +13,9 @@ from necrocode.engine.errors import JournalError, JournalUnavailable, StopSignal
 
 T = TypeVar("T")
 
-_LOOK_AGAIN = 0.05
-"""Seconds after which a thread that waits looks for itself."""
-
 
 class _Step(Generic[T]):
-    __slots__ = ("done", "error", "operation", "ready", "value")
+    __slots__ = ("done", "error", "operation", "value")
 
     def __init__(self, operation: Callable[[sqlite3.Connection], T]) -> None:
         self.operation = operation
@@ -26,8 +23,6 @@ class _Step(Generic[T]):
         self.done = False
         self.value: T | None = None
         self.error: BaseException | None = None
-        #: Wakes the thread that submitted it; made when that has to wait.
-        self.ready: threading.Event | None = None
 
     def fail(self, error: BaseException) -> None:
         self.error, self.done = error, True
@@ -36,8 +31,9 @@ class _Step(Generic[T]):
 class Writer:
     """Commits operations durably, in the order they came, from any number of threads.
 
-    Whoever finds nobody committing leads: it takes all that wait, runs each in a savepoint of one transaction and
-    commits once, so that many runs share a sync. An operation that raises is rolled back alone.
+    Whoever gets to commit leads: it takes all that wait, runs each in a savepoint of one transaction and commits once,
+    so that many runs share a sync; the others find it done when their turn comes. An operation that raises is rolled
+    back alone.
     """
 
     def __init__(self, database: Database) -> None:
@@ -47,7 +43,7 @@ class Writer:
         assert isinstance(connection, sqlite3.Connection)
         self._connection = connection
         self._leader = threading.Lock()
-        self._mutex = threading.Lock()
+        #: Never replaced: who appends to it needs no lock.
         self._queue: list[_Step[Any]] = []
         self._closed = False
 
@@ -60,54 +56,17 @@ class Writer:
         Raises what the operation raised (then nothing of it was written), or :class:`JournalUnavailable`.
         """
         step = _Step(operation)
-        if not self._queue and self._leader.acquire(blocking=False):
-            # Nobody commits and nobody waits: there is no queue to stand in.
-            self._take_turn(step, queued=False)
-        else:
-            with self._mutex:
-                self._queue.append(step)
-            while not step.done:
-                if self._leader.acquire(blocking=False):
-                    self._take_turn(step, queued=True)
-                else:
-                    self._wait(step)
+        self._queue.append(step)
+        # `with`, and no asking first whether it is free: no interrupt comes between having it and being sure to let go.
+        with self._leader:
+            if not step.done:
+                taken = self._queue[:]
+                self._lead([each for each in taken if not each.done])
+                # Only now: what an interrupt leaves undone, the next one takes.
+                del self._queue[: len(taken)]
         if step.error is not None:
             raise step.error
         return step.value  # type: ignore[return-value]
-
-    def _take_turn(self, step: _Step[Any], *, queued: bool) -> None:
-        """Lead once, and let go of the lead."""
-        batch = [step]
-        try:
-            if queued:
-                with self._mutex:
-                    batch, self._queue = self._queue, []
-                if not step.done and step not in batch:
-                    # Whoever took it was interrupted before it could say what became of it.
-                    self._fail([step], KeyboardInterrupt())
-            self._lead(batch)
-        finally:
-            self._leader.release()
-            # Whoever waits was in the queue before he found the leader's lock taken.
-            if queued or self._queue:
-                self._wake(batch)
-
-    def _wait(self, step: _Step[Any]) -> None:
-        """Until it is done, or nobody leads any more."""
-        with self._mutex:
-            if step.done or not self._leader.locked():
-                return
-            step.ready = step.ready or threading.Event()
-        # A leader that was interrupted between letting go and waking must not leave anybody asleep for ever.
-        step.ready.wait(_LOOK_AGAIN)
-        step.ready.clear()
-
-    def _wake(self, batch: list[_Step[Any]]) -> None:
-        """Those whose steps are done, and one that leads next."""
-        with self._mutex:
-            waiting = [step.ready for step in (*batch, *self._queue[:1]) if step.ready is not None]
-        for ready in waiting:
-            ready.set()
 
     def close(self) -> None:
         """Give the connection back. What is submitted after that is refused."""

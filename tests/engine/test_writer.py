@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -122,7 +125,7 @@ def test_steps_that_wait_together_are_one_commit(notes: Journal) -> None:
     others = [threading.Thread(target=notes.writer.submit, args=(note(n, 0),)) for n in range(10)]
     for thread in others:
         thread.start()
-    while len(notes.writer._queue) < 10:
+    while len(notes.writer._queue) < 11:
         pass
     go.set()
     for thread in (first, *others):
@@ -174,7 +177,7 @@ def test_a_thread_that_is_ended_while_it_commits_for_others_reports_no_success(n
     others = [threading.Thread(target=submit, args=(n,)) for n in range(10)]
     for thread in others:
         thread.start()
-    while len(notes.writer._queue) < 10:
+    while len(notes.writer._queue) < 11:
         pass
     go.set()
     for thread in (first, *others):
@@ -184,6 +187,42 @@ def test_a_thread_that_is_ended_while_it_commits_for_others_reports_no_success(n
     for n, result in results.items():
         assert (result == 0) == (n in kept), (n, result)
     assert notes.writer.submit(note(100, 7)) == 7, "the next finds the writer in order"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_moment_leaves_the_writer_to_the_next(open_journal: OpenJournal) -> None:
+    class Rung(BaseException):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Rung
+
+    journal = open_journal(durability="process-crash")
+    journal.writer.submit(lambda c: c.execute("CREATE TABLE notes (thread INTEGER, step INTEGER, text TEXT)"))
+    chance, times, returned = random.Random(7), 2000, 0
+
+    def submit_until_it_rings() -> None:
+        nonlocal returned
+        try:
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(5e-6, 300e-6))
+            # Not for ever: an exception that comes in the middle of some C code is lost.
+            for _ in range(20):
+                journal.writer.submit(note(0, 0))
+                returned += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for _ in range(times):
+            with suppress(Rung):
+                submit_until_it_rings()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    results = at_once(*(lambda n=n: journal.writer.submit(note(n, 1)) for n in range(1, 9)))
+    assert results == [1] * 8
+    kept = written(journal)
+    assert returned <= kept.count((0, 0)) <= returned + times, "what was reported is there, and nothing twice"
 
 
 def test_a_closed_writer_refuses(open_journal: OpenJournal) -> None:
