@@ -68,8 +68,10 @@ def _put_off(name: str) -> None:
         nonlocal begun
         if attribute.startswith("_") and folder.joinpath(f"{attribute}.py").is_file():
             return import_module(f"{name}.{attribute}")
-        if attribute in used and not begun:
-            found = vars(import_module(f"{name}.{used[attribute]}"))
+        where = used.get(attribute, "")
+        # another release of it may have the name elsewhere
+        if not begun and folder.joinpath(f"{where}.py").is_file():
+            found = vars(import_module(f"{name}.{where}"))
             if attribute in found:
                 return found[attribute]
         with running:

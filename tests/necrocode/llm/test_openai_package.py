@@ -55,6 +55,19 @@ print(*map(reachable, packages), openai.OpenAI.__name__, openai.Stream.__name__)
     assert python(put_off + names) == python("import openai.types.responses" + names)
 
 
+@pytest.mark.parametrize("where", ["_nowhere", "_version"])
+def test_a_name_that_another_release_has_elsewhere_is_found(where: str) -> None:
+    code = """
+import sys
+from necrocode.llm import openai_package
+openai_package._USED["openai"]["OpenAI"] = sys.argv[1]
+openai_package.import_openai()
+import openai
+print(openai.OpenAI.__name__, "AzureOpenAI" in vars(openai))
+"""
+    assert python(code, where) == "OpenAI True"
+
+
 def test_all_names_of_a_package_can_be_asked_for_at_once() -> None:
     code = """
 from necrocode.llm.openai_package import import_openai
