@@ -35,14 +35,9 @@ def canonical(value: Json) -> str:
 
 def copied(value: Any) -> Any:
     """Of what :func:`clean` gave, the value that is read back from its :func:`canonical` text: a copy, keys sorted."""
-    kind = type(value)
-    if kind is dict:
-        members = {}
-        for key in sorted(value):
-            member = value[key]
-            members[key] = copied(member) if type(member) in (dict, list) else member
-        return members
-    return [copied(item) for item in value] if kind is list else value
+    if type(value) is dict:
+        return {key: copied(value[key]) for key in sorted(value)}
+    return [copied(item) for item in value] if type(value) is list else value
 
 
 def sha256(text: str) -> str:

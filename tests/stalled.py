@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from necrocode.commands.processes import descendants
 
 #: Seconds between two stops, at least and at most.
 BETWEEN = (0.3, 1.2)
@@ -43,7 +44,7 @@ def main() -> int:
 def stop_now_and_then(pid: int, chance: random.Random, over: threading.Event) -> None:
     """Stop up to three of the processes below ``pid`` at once, again and again."""
     while not over.wait(chance.uniform(*BETWEEN)):
-        running = [each for each, state in below(pid) if state not in "TtZ"]
+        running = [each for each in descendants(pid) if is_at_work(each)]
         chosen = chance.sample(running, min(len(running), chance.randint(1, 3)))
         for each in chosen:
             with suppress(ProcessLookupError):
@@ -54,20 +55,13 @@ def stop_now_and_then(pid: int, chance: random.Random, over: threading.Event) ->
                 os.kill(each, signal.SIGCONT)
 
 
-def below(pid: int) -> Iterator[tuple[int, str]]:
-    """The Python processes that ``pid`` has started, and theirs, each with its state."""
-    children: dict[int, list[tuple[int, str, str]]] = {}
-    for place in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            before, _, after = (place / "stat").read_text().rpartition(")")
-            state, parent = after.split()[:2]
-            children.setdefault(int(parent), []).append((int(place.name), before.partition("(")[2], state))
-    todo = [pid]
-    while todo:
-        for child, name, state in children.get(todo.pop(), []):
-            todo.append(child)
-            if name.startswith(("python", "pytest", "necrocode")):
-                yield child, state
+def is_at_work(pid: int) -> bool:
+    """Whether it is a process of Python's that is neither stopped nor dead."""
+    try:
+        before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return False
+    return before.partition("(")[2].startswith(("python", "pytest", "necrocode")) and after.split()[0] not in "TtZ"
 
 
 if __name__ == "__main__":
