@@ -55,12 +55,9 @@ def _answer(client: socket.socket, hosts: Hosts) -> None:
             head, rest = _head(client)
             server, first = _reached(head, hosts)
             with server:
-                if first:
-                    server.sendall(first)
-                else:
+                if not first:
                     client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                server.sendall(rest)
-                _pass_on(client, server)
+                _pass_on(client, server, first + rest)
         except Refused as refusal:
             line = str(refusal).encode("ascii", "replace")
             head_of_it = b"HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\n" % (refusal.status, line)
@@ -142,28 +139,42 @@ def _connected(authority: str, usual_port: int, hosts: Hosts) -> socket.socket:
     raise Refused(502, f"{host[:253]}:{port} cannot be reached: {why}")
 
 
-def _pass_on(client: socket.socket, server: socket.socket) -> None:
-    """Until both are silent for good."""
+def _pass_on(client: socket.socket, server: socket.socket, said: bytes) -> None:
+    """``said`` to the server, and then what either says, until both are silent for good."""
     for one in (client, server):
         one.settimeout(None)
     back = threading.Thread(target=_copy, args=(server, client), daemon=True)
     back.start()
-    _copy(client, server)
+    _copy(client, server, said)
     back.join()
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, said: bytes = b"") -> None:
     try:
-        while data := source.recv(_BYTES):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+        data = said or source.recv(_BYTES)
+        while data and _hears(target, data):
+            data = source.recv(_BYTES)
     except OSError:
         for one in (source, target):
-            _cut(one)
+            _shut(one, socket.SHUT_RDWR)
+        return
+    if data:
+        # It hears no more, but what it said before that is still on its way to the other one.
+        _shut(source, socket.SHUT_RD)
+    else:
+        _shut(target, socket.SHUT_WR)
 
 
-def _cut(one: socket.socket) -> None:
+def _hears(one: socket.socket, data: bytes) -> bool:
     try:
-        one.shutdown(socket.SHUT_RDWR)
+        one.sendall(data)
     except OSError:
-        return  # it is cut already
+        return False
+    return True
+
+
+def _shut(one: socket.socket, how: int) -> None:
+    try:
+        one.shutdown(how)
+    except OSError:
+        return  # it is shut already

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -182,8 +183,15 @@ def test_it_says_where_a_list_holds_nobody() -> None:
 @pytest.fixture
 def proxy(site: str) -> Iterator[tuple[str, int]]:
     """A proxy to the site, and to a port at which nobody is."""
+    with proxying(site, "127.0.0.1:1") as where:
+        yield where
+
+
+@contextmanager
+def proxying(*hosts: str) -> Iterator[tuple[str, int]]:
+    """A proxy to ``hosts``."""
     listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=serve, args=(listening, Hosts([site, "127.0.0.1:1"])))
+    thread = threading.Thread(target=serve, args=(listening, Hosts(hosts)))
     thread.start()
     yield listening.getsockname()
     listening.shutdown(socket.SHUT_RDWR)
@@ -226,3 +234,23 @@ def test_a_second_request_on_one_connection_goes_nowhere_else(proxy: tuple[str, 
     answer = say(proxy, f"{first}GET http://index.example/two HTTP/1.1\r\nHost: index.example\r\n\r\n")
     assert f"/one of {site}" in answer, "the name it is asked by is the one that was looked at"
     assert "two" not in answer
+
+
+def test_what_a_server_says_before_it_hangs_up_is_heard() -> None:
+    def answer(server: socket.socket) -> None:
+        for _ in range(200):
+            client, _ = server.accept()
+            with client:
+                # The rest is never read: whoever goes on sending is told that nobody is there.
+                client.recv(20)
+                client.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\n\r\nenough")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        authority = f"127.0.0.1:{server.getsockname()[1]}"
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        words = f"POST http://{authority}/ HTTP/1.1\r\nContent-Length: 20000\r\n\r\n{'x' * 20000}"
+        with proxying(authority) as proxy:
+            heard = [say(proxy, words) for _ in range(200)]
+        thread.join()
+    assert [answer for answer in heard if not answer.endswith("enough")] == []
