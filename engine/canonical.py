@@ -7,43 +7,53 @@ import json
 import math
 import re
 from collections.abc import Callable
-from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import Any
+
+import orjson
 
 from necrocode.engine.effects import Json
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-#: What :meth:`json.JSONEncoder.encode` makes anew for each call, and what that takes most of its time for. It looks for
-#: no circles: what is encoded comes out of :func:`clean`, or is as flat.
-_parts = c_make_encoder and c_make_encoder(
-    None, _encoder.default, encode_basestring, None, ":", ",", True, False, False
+_OPTIONS = (
+    orjson.OPT_SORT_KEYS
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 #: Of nothing yet. A copy of it is had for less than a new one, for which OpenSSL looks the algorithm up by its name.
 _sha256 = hashlib.sha256()
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_PLAIN = frozenset({str, int, bool, float, type(None)})
 
 
 def canonical(value: Json) -> str:
     """``value`` as JSON text with sorted keys and no spaces: equal values give equal text.
 
-    Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold.
+    The text is the one of :func:`json.dumps`, in a fifth of its time. Raises ``TypeError`` or ``ValueError`` for what
+    JSON cannot hold; what :func:`clean` gave, it can.
     """
-    if _parts is None or type(value) is not dict:
+    try:
+        text = orjson.dumps(value, None, _OPTIONS).decode()
+    except TypeError:
+        # Larger numbers and deeper nesting than it takes, as well as what is no JSON.
         return _encoder.encode(value)
-    return "".join(_parts(value, 0))
+    if "e-" in text or "0.0000" in text:
+        # Small floats, or what looks like them: 1e-8 and 0.00001 are 1e-08 and 1e-05 to :mod:`json`.
+        return _encoder.encode(value)
+    return text
 
 
 def copied(value: Any) -> Any:
     """Of what :func:`clean` gave, the value that is read back from its :func:`canonical` text: a copy, keys sorted."""
     if type(value) is dict:
-        return {key: copied(value[key]) for key in sorted(value)}
+        return {key: item if type(item := value[key]) in _PLAIN else copied(item) for key in sorted(value)}
     return [copied(item) for item in value] if type(value) is list else value
 
 
-def sha256(text: str) -> str:
-    """SHA-256 of the UTF-8 bytes of ``text``, as 64 hex digits."""
+def sha256(content: bytes) -> str:
+    """SHA-256 of ``content``, as 64 hex digits."""
     digest = _sha256.copy()
-    digest.update(text.encode())
+    digest.update(content)
     return digest.hexdigest()
 
 
@@ -73,7 +83,8 @@ def clean(value: Any, mask: Callable[[str], str]) -> Json:
             plain = type(item) is int or item is None
             cleaned[clean(key, mask)] = item if plain else clean(item, mask)
         # By the keys alone, which are each other's equal never: comparing pairs takes twice as long.
-        return {key: cleaned[key] for key in sorted(cleaned)}
+        keys = sorted(cleaned)
+        return cleaned if keys == list(cleaned) else {key: cleaned[key] for key in keys}
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return _clean_member(value, mask)

@@ -29,7 +29,7 @@ from necrocode.engine.errors import (
 from necrocode.engine.identity import ProcessIdentity
 from necrocode.engine.journal import INSERT_ENTRY, RUN_COLUMNS, Journal, append_link, insert_blobs, record
 from necrocode.engine.leases import holder_of
-from necrocode.engine.runs import RunRecord, follow
+from necrocode.engine.runs import HEAD_ONLY, RunRecord, follow
 from necrocode.engine.schema import JOURNAL
 from necrocode.engine.stop import StopToken
 
@@ -92,7 +92,7 @@ class OutboxItem:
     @property
     def sha256(self) -> str:
         """Of its payload, as it is stored."""
-        return sha256(canonical(dict(self.payload)))
+        return sha256(canonical(dict(self.payload)).encode())
 
 
 class Claim:
@@ -146,23 +146,23 @@ class Claim:
             entry = _entry(run, made, run.epoch, at, made.state or run.state)
             run = follow(run, entry, made.payload)
             rows.append((entry, made))
-            head_only = head_only and made.kind in ("intent", "outcome", "attempt", "warning")
+            head_only = head_only and made.kind in HEAD_ONLY
 
         # None where only the head moves.
         data = None if head_only else canonical(run.data)
 
-        def operation(connection: sqlite3.Connection) -> None:
-            _move(connection, head, run, data=data)
+        def operation(cursor: sqlite3.Cursor) -> None:
+            _move(cursor, head, run, data=data)
             for entry, made in rows:
-                connection.execute(INSERT_ENTRY, entry.row)
+                cursor.execute(INSERT_ENTRY, entry.row)
                 if made.blobs:
-                    insert_blobs(connection, head.run_id, made.blobs)
+                    insert_blobs(cursor, head.run_id, made.blobs)
             for item in outbox:
-                _post(connection, item, run, at)
+                _post(cursor, item, run, at)
             if run.status == "closed":
-                append_link(connection, run.run_id, "closed", run.head_seq, run.head_hash)
+                append_link(cursor, run.run_id, "closed", run.head_seq, run.head_hash)
             if release:
-                connection.execute(_FREE_LEASE, (run.run_id,))
+                cursor.execute(_FREE_LEASE, (run.run_id,))
 
         self.journal.writer.submit(operation)
         self.run = run
@@ -180,7 +180,7 @@ class Claim:
         parameters = (self.run.run_id, self.epoch)
         try:
             self.journal.writer.submit(
-                lambda connection: connection.execute(f"{_FREE_LEASE} AND epoch = ?", parameters).rowcount
+                lambda cursor: cursor.execute(f"{_FREE_LEASE} AND epoch = ?", parameters).rowcount
             )
         except JournalError as error:
             # Then the holder's death frees it.
@@ -196,8 +196,8 @@ class Claim:
         """Say that the holder lives. False if the run is no longer ours."""
         run_id, epoch = self.run.run_id, self.epoch
         return self.journal.writer.submit(
-            lambda connection: (
-                connection.execute(
+            lambda cursor: (
+                cursor.execute(
                     "UPDATE leases SET beat = beat + 1 WHERE run_id = ? AND epoch = ? AND held = 1", (run_id, epoch)
                 ).rowcount
                 == 1
@@ -230,8 +230,8 @@ def claim(
     clock = EpochClock()
     holder = journal.identity.to_json()
 
-    def operation(connection: sqlite3.Connection) -> tuple[Claim, Entry, Draft]:
-        row = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    def operation(cursor: sqlite3.Cursor) -> tuple[Claim, Entry, Draft]:
+        row = cursor.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             raise RunNotFound(f"there is no run {run_id} in {journal.path}")
         run = record(row)
@@ -243,15 +243,15 @@ def claim(
         if version != run.version:
             payload["version"] = version
         made = draft("lease", "claimed", payload, journal.mask)
-        taken = connection.execute(
+        taken = cursor.execute(
             _TAKE_LEASE, (run_id, epoch, canonical(made.payload["holder"]), lease.epoch if lease else 0)
         ).rowcount
         if taken != 1:
             raise LeaseHeld(f"run {run_id} was taken by another process just now")
         entry = _entry(run, made, epoch, clock.microseconds(), state)
         claimed = follow(run, entry, made.payload)
-        _move(connection, run, claimed, data=canonical(claimed.data))
-        connection.execute(INSERT_ENTRY, entry.row)
+        _move(cursor, run, claimed, data=canonical(claimed.data))
+        cursor.execute(INSERT_ENTRY, entry.row)
         held = Claim(journal, claimed, clock, observer)
         with _claims_lock:
             # Known before anybody can read the lease: another thread must not take it for lost.
@@ -331,46 +331,43 @@ def _follow_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over
     return True
 
 
-def _move(connection: sqlite3.Connection, before: RunRecord, run: RunRecord, *, data: str | None) -> None:
+def _move(cursor: sqlite3.Cursor, before: RunRecord, run: RunRecord, *, data: str | None) -> None:
     """Move the projection from ``before`` to ``run``; raises what forbids it."""
-    head = (run.head_seq, run.head_hash, run.updated_at)
-    fence = (before.run_id, before.head_seq, run.epoch)
+    at, digest, fence = run.updated_at, run.head_hash, (before.run_id, before.head_seq, run.epoch)
     if data is None:
-        moved = connection.execute(_MOVE_HEAD, (*head, *fence))
+        cursor.execute(_MOVE_HEAD, (run.head_seq, digest, at, *fence))
     else:
-        moved = connection.execute(_MOVE_STATE, (*head, run.state, data, *fence))
-    if moved.rowcount != 1:
-        raise _refusal(connection, before)
+        cursor.execute(_MOVE_STATE, (run.head_seq, digest, at, run.state, data, *fence))
+    if cursor.rowcount != 1:
+        raise _refusal(cursor, before)
     if (
         run.status != before.status
         or run.stop_reason != before.stop_reason
         or run.epoch != before.epoch
         or run.version != before.version
     ):
-        connection.execute(
-            _MOVE_STATUS, (run.status, run.stop_reason, run.epoch, run.version, run.finished_at, run.run_id)
-        )
+        cursor.execute(_MOVE_STATUS, (run.status, run.stop_reason, run.epoch, run.version, run.finished_at, run.run_id))
 
 
-def _post(connection: sqlite3.Connection, item: OutboxItem, run: RunRecord, at: int) -> None:
-    connection.execute(
+def _post(cursor: sqlite3.Cursor, item: OutboxItem, run: RunRecord, at: int) -> None:
+    cursor.execute(
         "INSERT INTO outbox (item_id, run_id, sink, call, payload, epoch, at, attempts) VALUES (?,?,?,?,?,?,?,0) "
         "ON CONFLICT (item_id) DO NOTHING",
         (item.item_id, run.run_id, item.sink, item.call, canonical(dict(item.payload)), run.epoch, at),
     )
 
 
-def _refusal(connection: sqlite3.Connection, head: RunRecord) -> BaseException:
+def _refusal(cursor: sqlite3.Cursor, head: RunRecord) -> BaseException:
     """Why the head did not move."""
-    version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    version = cursor.execute("SELECT version_num FROM alembic_version").fetchone()
     if version is None or version[0] != JOURNAL.head:
         return JournalTooNew(
             f"the journal is at revision {version and version[0]} now; this release writes {JOURNAL.head}"
         )
-    lease = connection.execute("SELECT epoch, held FROM leases WHERE run_id = ?", (head.run_id,)).fetchone()
+    lease = cursor.execute("SELECT epoch, held FROM leases WHERE run_id = ?", (head.run_id,)).fetchone()
     if lease is None or lease[0] != head.epoch or not lease[1]:
         return Superseded(f"run {head.run_id}: epoch {head.epoch} is over")
-    moved = connection.execute(
+    moved = cursor.execute(
         "SELECT head_seq FROM runs WHERE run_id = ? AND head_seq > ?", (head.run_id, head.head_seq)
     ).fetchone()
     if moved is not None:

@@ -13,12 +13,12 @@ class EpochClock:
     """
 
     def __init__(self) -> None:
-        self._wall = time.time_ns()
         self._monotonic = time.monotonic_ns()
+        self._ahead = time.time_ns() - self._monotonic
 
     def microseconds(self) -> int:
         """Microseconds since the epoch, UTC."""
-        return (self._wall + time.monotonic_ns() - self._monotonic) // 1000
+        return (self._ahead + time.monotonic_ns()) // 1000
 
     def now(self) -> datetime:
         """The same as an aware datetime."""

@@ -279,9 +279,8 @@ class _Drive:
         patch = clean(dict(outcome.data), self.claim.journal.mask)
         row = lifecycle.choose(run.state, outcome.trigger, {**run.data, **patch})
         payload = {"patch": patch, "visit": number}
-        moves: list[Addition | Draft] = [
-            Draft("transition", row.trigger, row.source, row.target, payload, *pack(payload))
-        ]
+        text, blobs = pack(payload)
+        moves: list[Addition | Draft] = [Draft("transition", row.trigger, row.source, row.target, payload, text, blobs)]
         ends = lifecycle.states[row.target].terminal
         if ends:
             moves.append(Addition("closed", row.target, {}, state=row.target))

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from json.encoder import encode_basestring
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+import orjson
 
 from necrocode.engine.canonical import canonical, clean, sha256
 from necrocode.engine.effects import Json
@@ -111,14 +112,20 @@ def entry_hash(
     run_id: str, seq: int, kind: str, state: str, name: str, key: str, epoch: int, at: int, payload: str, prev_hash: str
 ) -> str:
     """SHA-256 of the canonical JSON of the row, its payload as the text it is stored as."""
-    # Written out: this is the hottest line of every append and of every resume. A number that was made a text since is
-    # written in quotes, and so is another.
-    text = encode_basestring
-    return sha256(
-        f'{{"at":{at!r},"epoch":{epoch!r},"key":{text(key)},"kind":{text(kind)},"name":{text(name)},'
-        f'"payload":{text(payload)},"prev_hash":{text(prev_hash)},"run_id":{text(run_id)},"seq":{seq!r},'
-        f'"state":{text(state)}}}'
-    )
+    # In the order of the keys, so that nothing is sorted: this is the hottest line of every append and every resume.
+    row = {
+        "at": at,
+        "epoch": epoch,
+        "key": key,
+        "kind": kind,
+        "name": name,
+        "payload": payload,
+        "prev_hash": prev_hash,
+        "run_id": run_id,
+        "seq": seq,
+        "state": state,
+    }
+    return sha256(orjson.dumps(row))
 
 
 def intact(entry: Entry) -> bool:
@@ -143,7 +150,7 @@ def pack(payload: dict[str, Json]) -> tuple[str, list[Blob]]:
             packed[key] = value
             continue
         content = part.encode()
-        digest = sha256(part)
+        digest = sha256(content)
         blobs.append(Blob(digest, "zlib", len(content), zlib.compress(content)))
         packed[key] = {_BLOB: digest}
     return canonical(packed), blobs

@@ -304,7 +304,7 @@ def _hash_of(tombstone: tuple[Any, ...]) -> str | None:
 
 def _hash(text: Any) -> str | None:
     try:
-        return sha256(text)
+        return sha256(text.encode())
     except (AttributeError, ValueError):
         return None
 

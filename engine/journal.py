@@ -129,16 +129,16 @@ class Journal:
         entry = Entry(*row, entry_hash(*row))
         run = begin(entry, made.payload)
 
-        def operation(connection: sqlite3.Connection) -> None:
-            busy = connection.execute(
+        def operation(cursor: sqlite3.Cursor) -> None:
+            busy = cursor.execute(
                 "SELECT run_id FROM runs WHERE subject = ? AND status != 'closed'", (run.subject,)
             ).fetchone()
             if busy:
                 raise SubjectBusy(f"run {busy[0]} works on this already", busy[0])
-            _insert_run(connection, run)
-            connection.execute(INSERT_ENTRY, entry.row)
-            insert_blobs(connection, run_id, made.blobs)
-            append_link(connection, run_id, "created", entry.seq, entry.hash)
+            _insert_run(cursor, run)
+            cursor.execute(INSERT_ENTRY, entry.row)
+            insert_blobs(cursor, run_id, made.blobs)
+            append_link(cursor, run_id, "created", entry.seq, entry.hash)
 
         self.writer.submit(operation)
         return run
@@ -242,10 +242,8 @@ class Journal:
         self.run(run_id)
         at = EpochClock().microseconds()
 
-        def operation(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR IGNORE INTO requests (run_id, kind, at) VALUES (?, 'cancel', ?)", (run_id, at)
-            )
+        def operation(cursor: sqlite3.Cursor) -> None:
+            cursor.execute("INSERT OR IGNORE INTO requests (run_id, kind, at) VALUES (?, 'cancel', ?)", (run_id, at))
 
         self.writer.submit(operation)
 
@@ -314,18 +312,18 @@ def row_of(run: RunRecord) -> tuple[Any, ...]:
     )
 
 
-def insert_blobs(connection: sqlite3.Connection, run_id: str, blobs: list[Blob]) -> None:
+def insert_blobs(cursor: sqlite3.Cursor, run_id: str, blobs: list[Blob]) -> None:
     """Store the large parts of a payload, each once."""
     for blob in blobs:
-        connection.execute(INSERT_BLOB, (run_id, blob.sha256, blob.codec, blob.size, blob.data))
+        cursor.execute(INSERT_BLOB, (run_id, blob.sha256, blob.codec, blob.size, blob.data))
 
 
-def append_link(connection: sqlite3.Connection, run_id: str, event: str, seq: int, head_hash: str) -> None:
+def append_link(cursor: sqlite3.Cursor, run_id: str, event: str, seq: int, head_hash: str) -> None:
     """Add a run's head to the chain over all runs."""
-    last = connection.execute("SELECT n, hash FROM chain ORDER BY n DESC LIMIT 1").fetchone()
+    last = cursor.execute("SELECT n, hash FROM chain ORDER BY n DESC LIMIT 1").fetchone()
     n, prev_hash = (last[0] + 1, last[1]) if last else (1, "")
     digest = link_hash(n, run_id, event, seq, head_hash, prev_hash)
-    connection.execute(
+    cursor.execute(
         "INSERT INTO chain (n, run_id, event, seq, head_hash, prev_hash, hash) VALUES (?,?,?,?,?,?,?)",
         (n, run_id, event, seq, head_hash, prev_hash, digest),
     )
@@ -342,7 +340,7 @@ def tombstone_hash(run_id: str, head_seq: int, head_hash: str, pruned_at: int, p
                 "pruned_by": pruned_by,
                 "run_id": run_id,
             }
-        )
+        ).encode()
     )
 
 
@@ -351,9 +349,9 @@ def link_hash(n: int, run_id: str, event: str, seq: int, head_hash: str, prev_ha
     return sha256(
         canonical(
             {"event": event, "head_hash": head_hash, "n": n, "prev_hash": prev_hash, "run_id": run_id, "seq": seq}
-        )
+        ).encode()
     )
 
 
-def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
-    connection.execute(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(run))
+def _insert_run(cursor: sqlite3.Cursor, run: RunRecord) -> None:
+    cursor.execute(f"INSERT INTO runs ({RUN_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(run))

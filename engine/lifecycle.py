@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from transitions import EventData, Machine
+from transitions import Machine
 from transitions import Transition as MachineTransition
 
 from necrocode.engine.errors import LifecycleError, NoTransition
@@ -106,11 +106,9 @@ class Lifecycle:
         """
         if trigger not in self._triggers[state]:
             raise NoTransition(f"{self.name}: {trigger!r} is not declared from {state!r}")
-        event = self._machine.events[trigger]
-        asked = EventData(None, event, self._machine, None, args=(), kwargs={"data": data})
-        for choice in event.transitions[state]:
+        for choice in self._machine.events[trigger].transitions[state]:
             assert isinstance(choice, _Choice)
-            if choice.holds(asked):
+            if choice.holds(data):
                 return choice.row
         raise NoTransition(f"{self.name}: every guard of {trigger!r} from {state!r} refuses")
 
@@ -143,14 +141,13 @@ class Lifecycle:
             states=list(self.states),
             initial=self.initial,
             auto_transitions=False,
-            send_event=True,
         )
         for row in self.transitions:
             machine.add_transition(
                 row.trigger,
                 row.source,
                 row.target,
-                conditions=[_condition(self.guards[row.guard])] if row.guard else None,
+                conditions=[self.guards[row.guard]] if row.guard else None,
                 row=row,
             )
         return machine
@@ -217,25 +214,19 @@ class _Choice(MachineTransition):
     def __init__(self, *args: Any, row: Transition, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.row = row
+        #: Asked themselves: ``Condition.check`` compares what they say with True, and another true value would refuse.
+        self._guards = [cast(Guard, condition.func) for condition in self.conditions]
 
-    def holds(self, asked: EventData) -> bool:
+    def holds(self, data: Mapping[str, Any]) -> bool:
         """Whether every condition of the row is met."""
-        for condition in self.conditions:  # noqa: SIM110 - a generator takes longer than what it looks at
-            if not condition.check(asked):
+        for guard in self._guards:  # noqa: SIM110 - a generator takes longer than what it looks at
+            if not guard(data):
                 return False
         return True
 
 
 class _ChoosingMachine(Machine):
     transition_cls = _Choice
-
-
-def _condition(guard: Guard) -> Callable[[EventData], bool]:
-    def condition(event: EventData) -> bool:
-        # transitions compares with True: any other true value would refuse
-        return bool(guard(event.kwargs["data"]))
-
-    return condition
 
 
 def _closure(start: set[str], edges: Mapping[str, set[str]]) -> set[str]:

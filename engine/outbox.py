@@ -87,8 +87,8 @@ def deliver(
 def _record(journal: Journal, parcel: Parcel, *, error: str | None) -> None:
     delivered_at = EpochClock().microseconds() if error is None else None
 
-    def operation(connection: sqlite3.Connection) -> None:
-        connection.execute(
+    def operation(cursor: sqlite3.Cursor) -> None:
+        cursor.execute(
             "UPDATE outbox SET attempts = attempts + 1, last_error = ?, delivered_at = ? "
             "WHERE item_id = ? AND delivered_at IS NULL",
             (error, delivered_at, parcel.item_id),

@@ -18,25 +18,21 @@ def prune(journal: Journal, run_ids: Sequence[str], *, by: str) -> int:
     """
     at = EpochClock().microseconds()
 
-    def operation(connection: sqlite3.Connection) -> int:
+    def operation(cursor: sqlite3.Cursor) -> int:
         for run_id in run_ids:
-            row = connection.execute(
-                "SELECT status, head_seq, head_hash FROM runs WHERE run_id = ?", (run_id,)
-            ).fetchone()
+            row = cursor.execute("SELECT status, head_seq, head_hash FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if row is None or row[0] != "closed":
                 raise RunError(f"run {run_id} has not ended: only ended runs are pruned")
-            if connection.execute(
-                "SELECT 1 FROM outbox WHERE run_id = ? AND delivered_at IS NULL", (run_id,)
-            ).fetchone():
+            if cursor.execute("SELECT 1 FROM outbox WHERE run_id = ? AND delivered_at IS NULL", (run_id,)).fetchone():
                 raise RunError(f"run {run_id} has reports to deliver still: see 'necrocode doctor'")
             tombstone = (run_id, row[1], row[2], at, by)
-            connection.execute(
+            cursor.execute(
                 "INSERT INTO tombstones (run_id, head_seq, head_hash, pruned_at, pruned_by) VALUES (?, ?, ?, ?, ?)",
                 tombstone,
             )
-            append_link(connection, run_id, "pruned", row[1], tombstone_hash(*tombstone))
+            append_link(cursor, run_id, "pruned", row[1], tombstone_hash(*tombstone))
             for table in ("entries", "blobs", "runs", "leases", "requests", "outbox"):
-                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+                cursor.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
         return len(run_ids)
 
     return journal.writer.submit(operation)

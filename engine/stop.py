@@ -16,11 +16,15 @@ class StopToken:
     A deadline, if one is given, counts on the monotonic clock.
     """
 
+    __slots__ = ("_deadline", "_event", "_signal")
+
+    #: One for all: it is held for a moment, and a token is made for every state.
+    _lock = threading.Lock()
+
     def __init__(self) -> None:
         #: Made by the first wait: most tokens are only looked at.
         self._event: threading.Event | None = None
         self._signal: StopSignal | None = None
-        self._lock = threading.Lock()
         self._deadline: tuple[float, StopSignal] | None = None
 
     def stop(self, signal: StopSignal) -> None:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class _Step(Generic[T]):
     __slots__ = ("done", "error", "operation", "value")
 
-    def __init__(self, operation: Callable[[sqlite3.Connection], T]) -> None:
+    def __init__(self, operation: Callable[[sqlite3.Cursor], T]) -> None:
         self.operation = operation
         #: Whether it is known what became of it.
         self.done = False
@@ -42,15 +42,17 @@ class Writer:
         connection = self._pooled.driver_connection
         assert isinstance(connection, sqlite3.Connection)
         self._connection = connection
+        #: The one that every step is written through: a new one for each statement takes longer than some statements.
+        self._cursor = connection.cursor()
         self._leader = threading.Lock()
         #: Never replaced: who appends to it needs no lock.
         self._queue: list[_Step[Any]] = []
         self._closed = False
 
-    def submit(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    def submit(self, operation: Callable[[sqlite3.Cursor], T]) -> T:
         """Run ``operation`` in a write transaction and return its value once that is committed.
 
-        ``operation`` must do nothing but write through the connection it is given: it is run again if another step
+        ``operation`` must do nothing but write through the cursor it is given: it is run again if another step
         took the transaction down with it. It may not submit anything itself.
 
         Raises what the operation raised (then nothing of it was written), or :class:`JournalUnavailable`.
@@ -61,7 +63,7 @@ class Writer:
         with self._leader:
             if not step.done:
                 taken = self._queue[:]
-                self._lead([each for each in taken if not each.done])
+                self._lead(taken)
                 # Only now: what an interrupt leaves undone, the next one takes.
                 del self._queue[: len(taken)]
         if step.error is not None:
@@ -79,8 +81,7 @@ class Writer:
         if self._closed:
             self._fail(batch, sqlite3.ProgrammingError("it was closed"))
             return
-        waiting = batch
-        while waiting:
+        while waiting := [step for step in batch if not step.done]:
             try:
                 self._commit(waiting)
             except (sqlite3.Error, OSError) as error:
@@ -91,32 +92,31 @@ class Writer:
                 self._fail(waiting, error)
                 self._roll_back()
                 raise
-            waiting = [step for step in waiting if not step.done]
 
     def _commit(self, steps: list[_Step[Any]]) -> None:
         """One transaction for all of ``steps``, unless one takes it down: then only that one is done afterwards."""
-        connection = self._connection
+        connection, cursor = self._connection, self._cursor
         if connection.in_transaction:
             # What a failing disk did not let be rolled back.
-            connection.execute("ROLLBACK")
-        connection.execute("BEGIN IMMEDIATE")
-        alone = len(steps) == 1
+            cursor.execute("ROLLBACK")
+        cursor.execute("BEGIN IMMEDIATE")
+        alone, wrote = len(steps) == 1, False
         for step in steps:
             self._run(step, alone=alone)
             if not connection.in_transaction:
                 # A full disk or an I/O error ends the whole transaction: the others are written without it.
                 return
-        kept = [step for step in steps if not step.done]
-        connection.execute("COMMIT" if kept else "ROLLBACK")
-        for step in kept:
+            wrote = wrote or not step.done
+        cursor.execute("COMMIT" if wrote else "ROLLBACK")
+        for step in steps:
             step.done = True
 
     def _run(self, step: _Step[Any], *, alone: bool) -> None:
-        connection = self._connection
+        connection, cursor = self._connection, self._cursor
         if not alone:
-            connection.execute("SAVEPOINT step")
+            cursor.execute("SAVEPOINT step")
         try:
-            step.value = step.operation(connection)
+            step.value = step.operation(cursor)
             if not connection.in_transaction:
                 raise JournalUnavailable(f"{self._path}: the step ended the transaction it was run in")
         except sqlite3.Error as error:
@@ -126,14 +126,14 @@ class Writer:
         if alone or not connection.in_transaction:
             return
         if step.done:
-            connection.execute("ROLLBACK TO step")
-        connection.execute("RELEASE step")
+            cursor.execute("ROLLBACK TO step")
+        cursor.execute("RELEASE step")
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             # If not even that is possible now, it comes before the next transaction.
             with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
+                self._cursor.execute("ROLLBACK")
 
     def _fail(self, steps: Iterable[_Step[Any]], error: BaseException) -> None:
         for step in steps:

@@ -35,6 +35,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=15,
 )
+#: Deeper than orjson goes.
+NESTED: Any = json.loads("[" * 300 + "]" * 300)
 
 
 def same(text: str) -> str:
@@ -51,6 +53,23 @@ def test_what_is_clean_is_what_comes_back(value: Any) -> None:
     assert clean(cleaned, same) == cleaned
     canonical(cleaned).encode()
     assert "\\u0000" not in canonical(cleaned)
+
+
+@given(JSON | st.floats(min_value=1e-7, max_value=1e-3) | st.floats(min_value=1e14, max_value=1e22) | st.integers())
+@example(0.00001)
+@example({"a": "0.00001", "b": 0.00009999, "c": 1e16, "d": 2**64, "e": -(2**63) - 1, "f": 5e-324, "g": -0.0})
+@example({"\uffff": 1, "\U00010000": 2, "\x7f": '\x1f/\\"\u2028'})
+@example(NESTED)
+def test_the_text_is_what_the_standard_library_writes(value: Any) -> None:
+    cleaned = clean(value, same)
+    written = json.dumps(cleaned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    assert canonical(cleaned) == written, "so that a journal reads the same, whichever release and library wrote it"
+
+
+@pytest.mark.parametrize("value", [{1, 2}, {"a": b"x"}, {"when": datetime(2026, 1, 1, tzinfo=UTC)}])
+def test_what_is_no_json_has_no_text(value: Any) -> None:
+    with pytest.raises(TypeError):
+        assert canonical(value) == ""
 
 
 @given(JSON)
@@ -86,7 +105,7 @@ def test_a_payload_comes_back_from_its_text_and_its_blobs(value: dict[str, Any])
 
 
 def test_a_value_that_looks_like_a_reference_is_stored_as_what_it_is() -> None:
-    stranger = {"$blob": sha256("something else")}
+    stranger = {"$blob": sha256(b"something else")}
     text, blobs = pack({"result": stranger})
     (blob,) = blobs
     assert references(text) == [blob.sha256] != [stranger["$blob"]]

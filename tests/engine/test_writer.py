@@ -59,28 +59,28 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def note(thread: int, step: int) -> Callable[[sqlite3.Connection], int]:
-    def operation(connection: sqlite3.Connection) -> int:
-        connection.execute("INSERT INTO notes VALUES (?, ?, '')", (thread, step))
+def note(thread: int, step: int) -> Callable[[sqlite3.Cursor], int]:
+    def operation(cursor: sqlite3.Cursor) -> int:
+        cursor.execute("INSERT INTO notes VALUES (?, ?, '')", (thread, step))
         return step
 
     return operation
 
 
-def refused(thread: int, step: int, how: str) -> Callable[[sqlite3.Connection], int]:
-    def operation(connection: sqlite3.Connection) -> int:
-        note(thread, step)(connection)
+def refused(thread: int, step: int, how: str) -> Callable[[sqlite3.Cursor], int]:
+    def operation(cursor: sqlite3.Cursor) -> int:
+        note(thread, step)(cursor)
         match how:
             case "error":
                 raise Odd
             case "signal":
                 raise Superseded("over")
             case "sql":
-                connection.execute("INSERT INTO no_such_table VALUES (1)")
+                cursor.execute("INSERT INTO no_such_table VALUES (1)")
             case "constraint":
-                connection.execute("INSERT INTO chain (n) VALUES (NULL)")
+                cursor.execute("INSERT INTO chain (n) VALUES (NULL)")
             case "trigger":
-                connection.execute("UPDATE entries SET at = 0")
+                cursor.execute("UPDATE entries SET at = 0")
         raise AssertionError(how)
 
     return operation
@@ -114,7 +114,7 @@ def test_64_threads_share_commits_and_no_innocent_step_fails(notes: Journal) -> 
 def test_steps_that_wait_together_are_one_commit(notes: Journal) -> None:
     leading, go = threading.Event(), threading.Event()
 
-    def slow(_: sqlite3.Connection) -> None:
+    def slow(_: sqlite3.Cursor) -> None:
         leading.set()
         assert go.wait(20)
 
@@ -139,8 +139,8 @@ def test_a_step_that_takes_the_transaction_down_takes_nobody_with_it(notes: Jour
     pages = notes.writer.submit(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
     notes.writer.submit(lambda c: c.execute(f"PRAGMA max_page_count = {pages + 20}").fetchone())
 
-    def large(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO notes VALUES (0, 0, ?)", ("x" * 1_000_000,))
+    def large(cursor: sqlite3.Cursor) -> None:
+        cursor.execute("INSERT INTO notes VALUES (0, 0, ?)", ("x" * 1_000_000,))
 
     results = at_once(*(lambda n=n: notes.writer.submit(large if n % 8 == 3 else note(n, 0)) for n in range(32)))
     for n, result in enumerate(results):
@@ -155,12 +155,12 @@ def test_a_step_that_takes_the_transaction_down_takes_nobody_with_it(notes: Jour
 def test_a_thread_that_is_ended_while_it_commits_for_others_reports_no_success(notes: Journal) -> None:
     leading, go = threading.Event(), threading.Event()
 
-    def slow(_: sqlite3.Connection) -> None:
+    def slow(_: sqlite3.Cursor) -> None:
         leading.set()
         assert go.wait(20)
 
-    def dying(connection: sqlite3.Connection) -> None:
-        note(99, 0)(connection)
+    def dying(cursor: sqlite3.Cursor) -> None:
+        note(99, 0)(cursor)
         raise KeyboardInterrupt
 
     first = threading.Thread(target=notes.writer.submit, args=(slow,))

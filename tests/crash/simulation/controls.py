@@ -173,8 +173,8 @@ def _batch(*, last: bool) -> list[str]:
             for one in held:
                 one.append([Addition("warning", "said", {"visit": 0, "ordinal": 0})])
 
-        def half_way(connection: Any) -> None:
-            operations[0](_Stingy(connection))
+        def half_way(cursor: Any) -> None:
+            operations[0](_Stingy(cursor))
 
         steps = [_Step(half_way), _Step(operations[1])]
         journal.writer._lead(steps[::-1] if last else steps)
@@ -186,15 +186,19 @@ def _batch(*, last: bool) -> list[str]:
 
 
 class _Stingy:
-    """A connection on which a step is refused once it has moved its run's head."""
+    """A cursor on which a step is refused once it has moved its run's head."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    @property
+    def rowcount(self) -> Any:
+        return self._cursor.rowcount
 
     def execute(self, sql: str, parameters: Any = ()) -> Any:
         if sql.startswith("INSERT INTO entries"):
             raise Superseded("refused")
-        return self._connection.execute(sql, parameters)
+        return self._cursor.execute(sql, parameters)
 
 
 def _second_writers(*, same_epoch: bool) -> Iterator[Attempt]:
