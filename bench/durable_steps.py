@@ -178,11 +178,15 @@ def together(folder: Path, runs: int, laps_each: int) -> tuple[float, float]:
     """So many runs at once over one writer: transitions a second, and commits a transition."""
     path, counted = folder / f"together-{runs}.db", 0
 
-    class Counting(sqlite3.Connection):
-        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+    class Counted(sqlite3.Cursor):
+        def execute(self, sql: str, *parameters: Any) -> Any:
             nonlocal counted
             counted += sql == "COMMIT"
             return super().execute(sql, *parameters)
+
+    class Counting(sqlite3.Connection):
+        def cursor(self, factory: Any = Counted) -> Any:
+            return super().cursor(factory)
 
     with Journal(path, connections=Counting) as journal:
         ids = [journal.create(LAP, subject=str(n), data={"lap": 0, "laps": laps_each}).run_id for n in range(runs)]

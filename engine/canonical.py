@@ -14,6 +14,7 @@ import orjson
 from necrocode.engine.effects import Json
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _OPTIONS = (
     orjson.OPT_SORT_KEYS
     | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -41,6 +42,18 @@ def canonical(value: Json) -> str:
         # Small floats, or what looks like them: 1e-8 and 0.00001 are 1e-08 and 1e-05 to :mod:`json`.
         return _encoder.encode(value)
     return text
+
+
+def parsed(text: str) -> Any:
+    """The value of a :func:`canonical` text: :func:`json.loads` without what looks for spaces around it.
+
+    Raises ``ValueError`` for what is no JSON.
+    """
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else json.loads(text)
 
 
 def copied(value: Any) -> Any:

@@ -300,10 +300,10 @@ class _Lease:
 
 
 def _lease(journal: Journal, run_id: str) -> _Lease | None:
-    row = journal.database.row("SELECT epoch, held, holder, beat FROM leases WHERE run_id = ?", (run_id,))
-    if row is None:
-        return None
-    return _Lease(row[0], bool(row[1]), holder_of(row[2]), row[3])
+    rows = journal.database.rows("SELECT epoch, held, holder, beat FROM leases WHERE run_id = ?", (run_id,))
+    for epoch, held, holder, beat in rows:
+        return _Lease(epoch, bool(held), holder_of(holder), beat)
+    return None
 
 
 def _follow_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over: bool, ttl: timedelta) -> bool:

@@ -103,12 +103,14 @@ class Database:
             with options.begin():
                 yield options
 
-    def row(self, statement: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
-        """The first row of one statement that only reads: for what is asked often, without a transaction around it."""
+    def rows(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The rows of one statement that only reads: for what is read often or is long, with no transaction around it
+        and no object made of each row.
+        """
         with explained(self.path):
             pooled = self.engine.raw_connection()
             try:
-                found: tuple[Any, ...] | None = pooled.cursor().execute(statement, parameters).fetchone()
+                found: list[tuple[Any, ...]] = pooled.cursor().execute(statement, parameters).fetchall()
             finally:
                 pooled.close()
         return found

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import orjson
 
-from necrocode.engine.canonical import canonical, clean, sha256
+from necrocode.engine.canonical import canonical, clean, parsed, sha256
 from necrocode.engine.effects import Json
 from necrocode.engine.errors import JournalDamaged
 
@@ -158,7 +158,7 @@ def pack(payload: dict[str, Json]) -> tuple[str, list[Blob]]:
 
 def unpack(text: str, fetch: Callable[[str], bytes]) -> dict[str, Json]:
     """The payload that :func:`pack` was given; ``fetch`` returns the uncompressed content of a blob by its digest."""
-    payload: dict[str, Json] = json.loads(text)
+    payload: dict[str, Json] = parsed(text)
     if _BLOB in text:
         for key, value in payload.items():
             if _is_reference(value):

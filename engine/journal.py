@@ -184,16 +184,15 @@ class Journal:
     def entries(self, run_id: str, *, after: int = 0) -> Iterator[Entry]:
         """The run's rows with a ``seq`` above ``after``, in order. Between two rows no view of the file is held."""
         while True:
-            with self.database.read() as connection:
-                rows = connection.exec_driver_sql(
-                    f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT {PAGE}",
-                    (run_id, after),
-                ).fetchall()
+            rows = self.database.rows(
+                f"SELECT {COLUMNS} FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT {PAGE}",
+                (run_id, after),
+            )
             for row in rows:
-                yield Entry.of(row)
+                yield (entry := Entry.of(row))
             if len(rows) < PAGE:
                 return
-            after = rows[-1].seq
+            after = entry.seq
 
     def entry(self, run_id: str, seq: int) -> Entry:
         """One row. Raises :class:`JournalDamaged` if it is missing."""

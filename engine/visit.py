@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from necrocode.engine.canonical import parsed
 from necrocode.engine.effects import Json, OpenEffect, Recorded
 from necrocode.engine.entry import COLUMNS, Entry, intact, unpack
 from necrocode.engine.errors import JournalDamaged, Superseded
@@ -151,7 +151,7 @@ def _payload(connection: Connection, entry: Entry) -> dict[str, Json]:
 def _take(journal: Journal, visit: Visit, entry: Entry) -> None:
     kind = entry.kind
     # Blobs stay where they are: results are looked at when the handler asks for them.
-    head = json.loads(entry.payload)
+    head = parsed(entry.payload)
     if kind == "lease":
         _take_lease(visit, entry, head)
     elif kind in ("created", "transition", "parked"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from necrocode.engine.canonical import canonical, clean, sha256
+from necrocode.engine.canonical import canonical, clean, parsed, sha256
 from necrocode.engine.entry import (
     BLOB_BYTES,
     Entry,
@@ -64,6 +65,20 @@ def test_the_text_is_what_the_standard_library_writes(value: Any) -> None:
     cleaned = clean(value, same)
     written = json.dumps(cleaned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     assert canonical(cleaned) == written, "so that a journal reads the same, whichever release and library wrote it"
+
+
+@given(st.text('[]{}",: 01e-truefalsn', max_size=12) | JSON.map(json.dumps))
+@example("")
+@example(' {"a": 1} ')
+@example('{"a":1}x')
+def test_a_text_is_parsed_as_by_the_standard_library(text: str) -> None:
+    def tried(parse: Callable[[str], Any]) -> str:
+        try:
+            return repr(parse(text))
+        except ValueError as error:
+            return str(error)
+
+    assert tried(parsed) == tried(json.loads)
 
 
 @pytest.mark.parametrize("value", [{1, 2}, {"a": b"x"}, {"when": datetime(2026, 1, 1, tzinfo=UTC)}])
