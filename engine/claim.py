@@ -301,9 +301,10 @@ class _Lease:
 
 def _lease(journal: Journal, run_id: str) -> _Lease | None:
     rows = journal.database.rows("SELECT epoch, held, holder, beat FROM leases WHERE run_id = ?", (run_id,))
-    for epoch, held, holder, beat in rows:
-        return _Lease(epoch, bool(held), holder_of(holder), beat)
-    return None
+    if not rows:
+        return None
+    epoch, held, holder, beat = rows[0]
+    return _Lease(epoch, bool(held), holder_of(holder), beat)
 
 
 def _follow_or_refuse(journal: Journal, run_id: str, lease: _Lease, *, take_over: bool, ttl: timedelta) -> bool:
