@@ -57,8 +57,8 @@ def test_killed_at_any_moment_it_ran_once_or_never_will(
 ) -> None:
     one = spec(slot, "echo x >> f; sleep 0.01; echo done; echo y >> f")
     process = runner_process(commands_dir, mode, one)
-    # counted from the moment in which the runner has its supervisor
-    wait_until(lambda: processes_called(f"launch.py\0{commands_dir}\0"))
+    # counted from the moment in which the runner has its supervisor; both may be gone before we look
+    wait_until(lambda: processes_called(f"launch.py\0{commands_dir}\0") or process.poll() is not None)
     time.sleep(milliseconds / 1000)
     process.kill()
     process.communicate()
