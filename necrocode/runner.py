@@ -155,7 +155,7 @@ class Runner:
         if self.config.coder_command is None:
             from necrocode.llm.openai_package import import_openai
 
-            threading.Thread(target=import_openai, name="import-openai", daemon=True).start()
+            threading.Thread(target=import_openai, name="import-openai").start()
 
     def drive(
         self,

@@ -81,7 +81,9 @@ class OpenAIChat:
         """Make the first line in the background: the ``openai`` package takes a while to import, and the system's
         certificates to read, and a slot is prepared meanwhile.
         """
-        self._making = threading.Thread(target=self._make_line, name="preload-openai", daemon=True)
+        # waited for at the end of the process, too: OpenSSL, which reads the certificates, is torn down there, and who
+        # is in the middle of it then takes the process down with a signal, whatever its exit code was to be
+        self._making = threading.Thread(target=self._make_line, name="preload-openai")
         self._making.start()
 
     def close(self) -> None:

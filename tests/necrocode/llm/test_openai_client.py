@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -348,3 +350,23 @@ def test_odd_messages_are_read_as_they_are_meant() -> None:
         ToolCall("j", "", ""),
         ToolCall("", "", ""),
     )
+
+
+MAKING = """
+import time
+from necrocode.llm import openai_client
+
+class Line:
+    def __init__(self, _):
+        time.sleep(0.3)
+        print("made")
+
+openai_client.Line = Line
+openai_client.OpenAIChat(model="m", api_key=lambda: "k", endpoint="http://127.0.0.1:1/v1").preload()
+"""
+
+
+def test_a_process_that_ends_while_a_line_is_made_waits_for_it() -> None:
+    # in the middle of reading certificates, the end of the process would be a segmentation fault
+    ended = subprocess.run([sys.executable, "-c", MAKING], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "made\n", "")
