@@ -15,12 +15,6 @@ from necrocode.engine.effects import Json
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-_OPTIONS = (
-    orjson.OPT_SORT_KEYS
-    | orjson.OPT_PASSTHROUGH_DATACLASS
-    | orjson.OPT_PASSTHROUGH_DATETIME
-    | orjson.OPT_PASSTHROUGH_SUBCLASS
-)
 #: Of nothing yet. A copy of it is had for less than a new one, for which OpenSSL looks the algorithm up by its name.
 _sha256 = hashlib.sha256()
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -30,13 +24,19 @@ _PLAIN = frozenset({str, int, bool, float, type(None)})
 def canonical(value: Json) -> str:
     """``value`` as JSON text with sorted keys and no spaces: equal values give equal text.
 
-    The text is the one of :func:`json.dumps`, in a fifth of its time. Raises ``TypeError`` or ``ValueError`` for what
-    JSON cannot hold; what :func:`clean` gave, it can.
+    Raises ``TypeError`` or ``ValueError`` for what JSON cannot hold.
+    """
+    return _encoder.encode(value)
+
+
+def written(value: Json) -> str:
+    """Of what :func:`clean` gave, the :func:`canonical` text, in a fifth of the time. Of anything else there is no
+    telling: what JSON cannot hold, orjson may well write.
     """
     try:
-        text = orjson.dumps(value, None, _OPTIONS).decode()
+        text = orjson.dumps(value, None, orjson.OPT_SORT_KEYS).decode()
     except TypeError:
-        # Larger numbers and deeper nesting than it takes, as well as what is no JSON.
+        # Larger numbers and deeper nesting than it takes.
         return _encoder.encode(value)
     if "e-" in text or "0.0000" in text:
         # Small floats, or what looks like them: 1e-8 and 0.00001 are 1e-08 and 1e-05 to :mod:`json`.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
-from necrocode.engine.canonical import canonical, sha256
+from necrocode.engine.canonical import canonical, sha256, written
 from necrocode.engine.clock import EpochClock
 from necrocode.engine.effects import Json
 from necrocode.engine.entry import Draft, Entry, Kind, draft, entry_hash
@@ -149,7 +149,7 @@ class Claim:
             head_only = head_only and made.kind in HEAD_ONLY
 
         # None where only the head moves.
-        data = None if head_only else canonical(run.data)
+        data = None if head_only else written(run.data)
 
         def operation(cursor: sqlite3.Cursor) -> None:
             _move(cursor, head, run, data=data)

@@ -279,8 +279,9 @@ class _Drive:
         patch = clean(dict(outcome.data), self.claim.journal.mask)
         row = lifecycle.choose(run.state, outcome.trigger, {**run.data, **patch})
         payload = {"patch": patch, "visit": number}
-        text, blobs = pack(payload)
-        moves: list[Addition | Draft] = [Draft("transition", row.trigger, row.source, row.target, payload, text, blobs)]
+        moves: list[Addition | Draft] = [
+            Draft("transition", row.trigger, row.source, row.target, payload, *pack(payload))
+        ]
         ends = lifecycle.states[row.target].terminal
         if ends:
             moves.append(Addition("closed", row.target, {}, state=row.target))

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import orjson
 
-from necrocode.engine.canonical import canonical, clean, parsed, sha256
+from necrocode.engine.canonical import clean, parsed, sha256, written
 from necrocode.engine.effects import Json
 from necrocode.engine.errors import JournalDamaged
 
@@ -138,14 +138,16 @@ def intact(entry: Entry) -> bool:
 
 
 def pack(payload: dict[str, Json]) -> tuple[str, list[Blob]]:
-    """``payload`` as canonical text, and the blobs of its large values (each top-level value is one candidate)."""
-    text = canonical(payload)
+    """``payload``, which is clean, as canonical text, and the blobs of its large values (each top-level value is one
+    candidate).
+    """
+    text = written(payload)
     if len(text) <= BLOB_BYTES and _BLOB not in text:
         return text, []
     blobs: list[Blob] = []
     packed: dict[str, Json] = {}
     for key, value in payload.items():
-        part = canonical(value)
+        part = written(value)
         if len(part) <= BLOB_BYTES and not _is_reference(value):
             packed[key] = value
             continue
@@ -153,7 +155,7 @@ def pack(payload: dict[str, Json]) -> tuple[str, list[Blob]]:
         digest = sha256(content)
         blobs.append(Blob(digest, "zlib", len(content), zlib.compress(content)))
         packed[key] = {_BLOB: digest}
-    return canonical(packed), blobs
+    return written(packed), blobs
 
 
 def unpack(text: str, fetch: Callable[[str], bytes]) -> dict[str, Json]:

@@ -155,6 +155,7 @@ class Runner:
         if self.config.coder_command is None:
             from necrocode.llm.openai_package import import_openai
 
+            # no daemon: a process that ends waits for it, as for the first line (see OpenAIChat.preload)
             threading.Thread(target=import_openai, name="import-openai").start()
 
     def drive(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from datetime import datetime
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from necrocode.embedded.instants import from_microseconds
+from necrocode.engine.canonical import canonical
 from necrocode.registry.definitions import no_bool
 
 MAX_SECONDS = 253_402_300_799
@@ -21,7 +21,7 @@ MAX_SECONDS = 253_402_300_799
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
     """Raises ``ValueError`` for what no database takes: lone surrogates, infinite numbers, endless nesting."""
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        canonical(value).encode()
     except (UnicodeEncodeError, RecursionError, TypeError) as error:
         raise ValueError("holds text or numbers that cannot be stored") from error
     return value

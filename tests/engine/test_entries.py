@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from necrocode.engine.canonical import canonical, clean, parsed, sha256
+from necrocode.engine.canonical import canonical, clean, parsed, sha256, written
 from necrocode.engine.entry import (
     BLOB_BYTES,
     Entry,
@@ -63,8 +64,9 @@ def test_what_is_clean_is_what_comes_back(value: Any) -> None:
 @example(NESTED)
 def test_the_text_is_what_the_standard_library_writes(value: Any) -> None:
     cleaned = clean(value, same)
-    written = json.dumps(cleaned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    assert canonical(cleaned) == written, "so that a journal reads the same, whichever release and library wrote it"
+    text = json.dumps(cleaned, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    assert canonical(cleaned) == text
+    assert written(cleaned) == text, "so that a journal reads the same, whichever release and library wrote it"
 
 
 @given(st.text('[]{}",: 01e-truefalsn', max_size=12) | JSON.map(json.dumps))
@@ -81,10 +83,17 @@ def test_a_text_is_parsed_as_by_the_standard_library(text: str) -> None:
     assert tried(parsed) == tried(json.loads)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, {"a": b"x"}, {"when": datetime(2026, 1, 1, tzinfo=UTC)}])
+@pytest.mark.parametrize(
+    "value", [{1, 2}, {"a": b"x"}, {"when": datetime(2026, 1, 1, tzinfo=UTC)}, {"id": uuid.UUID(int=1)}]
+)
 def test_what_is_no_json_has_no_text(value: Any) -> None:
     with pytest.raises(TypeError):
         assert canonical(value) == ""
+
+
+def test_a_number_that_is_not_finite_has_no_text() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        assert canonical({"a": float("nan")}) == ""
 
 
 @given(JSON)
